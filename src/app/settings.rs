@@ -1,0 +1,47 @@
+//! Everything a running proxy needs, parsed and checked.
+
+use std::time::Duration;
+
+use crate::credentials::{RotationSettings, SourceSettings, VaultSettings};
+use crate::pool::PoolSettings;
+use crate::session::ListenSettings;
+
+/// One proxy.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where clients come in.
+    pub listen: ListenSettings,
+    /// Vault, if any database uses it.
+    pub vault: Option<VaultSettings>,
+    /// The pools and where each gets its users.
+    pub databases: Vec<(PoolSettings, SourceSettings)>,
+    /// When users are replaced.
+    pub rotation: RotationSettings,
+    /// Data threads.
+    pub threads: usize,
+    /// How long transactions may take to end after SIGTERM, revocation included.
+    pub shutdown_timeout: Duration,
+    /// Log output.
+    pub log: LogSettings,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Text, JSON, or by whether standard error is a terminal.
+    pub format: LogFormat,
+    /// A level (`info`) or a filter of tracing-subscriber's EnvFilter.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}

@@ -1,0 +1,17 @@
+//! Users with an end: where they come from, how long they live, and when the
+//! next one is due.
+//!
+//! This room knows nothing of connections. It asks a [`Source`] for users and
+//! tells a [`Fleet`] (the pool) what to do with the connections of each
+//! generation. Deciding is apart from doing: `schedule` and `life` are
+//! plain functions of `now`; `keeper` is the part that awaits.
+
+mod fleet;
+mod generation;
+mod settings;
+mod source;
+
+pub use fleet::{CutReason, Fleet, SurveyError, UserState, VerifyError};
+pub use generation::{Generation, GenerationId, Login};
+pub use settings::{RotationSettings, SourceSettings, VaultAuth, VaultSettings};
+pub use source::{Grant, Issued, Source, SourceError, Term};

@@ -1,0 +1,109 @@
+//! The settings of this room, as the configuration fills them in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::secret::Secret;
+
+/// When users are replaced and how their connections end (`[rotation]`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct RotationSettings {
+    /// Fraction of the effective lifetime after which the next user is issued, 0 < at < 1.
+    pub at: f64,
+    /// Spread of that moment, as a fraction of the lifetime, half to either side, 0 ≤ jitter < 1.
+    pub jitter: f64,
+    /// How long a retired generation may drain, within its lease.
+    pub drain_timeout: Duration,
+    /// What busy connections of a user that was revoked out of band get.
+    pub revoked_grace: Duration,
+    /// How often pg_roles is asked.
+    pub watch_interval: Duration,
+    /// How long past its end a user may serve while the source is unreachable.
+    pub outage_grace: Duration,
+}
+
+impl Default for RotationSettings {
+    fn default() -> Self {
+        Self {
+            at: 0.7,
+            jitter: 0.1,
+            drain_timeout: Duration::from_secs(24 * 3600),
+            revoked_grace: Duration::from_secs(5),
+            watch_interval: Duration::from_secs(1),
+            outage_grace: Duration::ZERO,
+        }
+    }
+}
+
+/// Where one pool's users come from (`credentials = { source = … }`).
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceSettings {
+    /// A dynamic role of Vault's or OpenBao's database secrets engine.
+    Vault {
+        /// `database/creds/ROLE`, mount included.
+        path: String,
+    },
+    /// The embedded issuer.
+    Local {
+        /// File that holds the admin connection's URL (`postgresql://admin:…@host/db`).
+        admin_url_file: PathBuf,
+        /// Statements that make a user; Vault's templates `{{name}}`, `{{password}}`, `{{expiration}}`, `{{role}}`.
+        creation_statements: Vec<String>,
+        /// Statements that extend it; empty: `ALTER ROLE … VALID UNTIL`.
+        renew_statements: Vec<String>,
+        /// Statements that remove it; empty: Vault's default revocation.
+        revocation_statements: Vec<String>,
+        /// The lease.
+        default_ttl: Duration,
+        /// The longest life, renewals included.
+        max_ttl: Duration,
+    },
+}
+
+/// How to reach and log in at Vault (`[vault]`), environment already applied.
+#[derive(Debug, Clone)]
+pub struct VaultSettings {
+    /// Base URL; a path prefix is allowed.
+    pub address: String,
+    /// Namespace, empty for none.
+    pub namespace: String,
+    /// CA certificates (PEM file) that replace the system's roots.
+    pub ca_file: Option<PathBuf>,
+    /// Directory of CA certificates (VAULT_CAPATH).
+    pub ca_path: Option<PathBuf>,
+    /// CA certificates as PEM text (VAULT_CACERT_BYTES).
+    pub ca_bytes: Option<String>,
+    /// Client certificate and key (PEM files).
+    pub client_cert: Option<PathBuf>,
+    /// Key of `client_cert`.
+    pub client_key: Option<PathBuf>,
+    /// Name to verify instead of the address's host (VAULT_TLS_SERVER_NAME).
+    pub tls_server_name: Option<String>,
+    /// Do not verify the certificate (VAULT_SKIP_VERIFY), warned about at start.
+    pub skip_verify: bool,
+    /// Bound of one HTTP call.
+    pub timeout: Duration,
+    /// The login.
+    pub auth: VaultAuth,
+}
+
+/// A way to get a token (`[vault.auth]`).
+#[derive(Debug, Clone)]
+pub enum VaultAuth {
+    /// A token that was given to us (`token_file`, VAULT_TOKEN): shared by all generations, never revoked by us.
+    Token {
+        /// The token.
+        token: Secret,
+    },
+    /// AppRole: a login of its own for each generation.
+    AppRole {
+        /// Where the method is mounted, `approle` unless set.
+        mount: String,
+        /// The role id.
+        role_id: String,
+        /// The file that holds the secret id, read anew at each login.
+        secret_id_file: Option<PathBuf>,
+        /// The secret id itself (from the environment).
+        secret_id: Option<Secret>,
+    },
+}

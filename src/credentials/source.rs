@@ -1,0 +1,110 @@
+//! Where users come from: the contract that Vault and the local issuer fulfil.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::generation::Login;
+use crate::clock::Moment;
+use crate::secret::Secret;
+
+/// How long a user lives, as the source promised it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// When the request that got this answer was sent: durations count from here.
+    pub sent: Moment,
+    /// The lease's remaining life at `sent`.
+    pub lease: Duration,
+    /// When the token that issued the lease ends; `None` if it does not or there is none.
+    pub token_end: Option<Moment>,
+    /// Whether the lease can be renewed at all.
+    pub renewable: bool,
+}
+
+impl Term {
+    /// The effective expiry: min(lease, token). A token's end takes its leases
+    /// and their users with it, whatever the lease says.
+    #[must_use]
+    pub fn end(&self) -> Moment {
+        let lease_end = self.sent + self.lease;
+        self.token_end.map_or(lease_end, |token_end| lease_end.min(token_end))
+    }
+}
+
+/// The right to renew and revoke one issued user.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Vault's lease id, or the local source's own name for it.
+    pub lease_id: String,
+    /// The token that was logged in for this one lease and ends with it;
+    /// `None` where the source shares a token it was given.
+    pub own_token: Option<Secret>,
+}
+
+/// One issued user.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// User and password.
+    pub login: Login,
+    /// What it takes to renew and revoke it.
+    pub grant: Grant,
+    /// How long it lives.
+    pub term: Term,
+}
+
+/// Why a call to a source failed; the texts never hold a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Unreachable, sealed, overloaded, or a database error behind it: try again.
+    #[error("{message}")]
+    Unavailable {
+        /// What happened, to what, and what to do next.
+        message: String,
+        /// The least time to wait, if the source said so.
+        retry_after: Option<Duration>,
+    },
+    /// The login or the policy was refused: trying again fast makes it worse.
+    #[error("{message}")]
+    Denied {
+        /// What happened, to what, and what to do next.
+        message: String,
+    },
+    /// No such mount, role or file: an operator must change something.
+    #[error("{message}")]
+    Misconfigured {
+        /// What happened, to what, and what to do next.
+        message: String,
+    },
+    /// The lease does not exist any more, or cannot be renewed.
+    #[error("{message}")]
+    Gone {
+        /// What the source said of it.
+        message: String,
+    },
+}
+
+/// Issues, renews and revokes users. One per pool.
+///
+/// Every method is bounded in time by the source's own settings, is cancel
+/// safe in the sense that dropping it leaves at most one user that ends by
+/// itself, and never logs or returns a secret in an error.
+#[async_trait]
+pub trait Source: Send + Sync + 'static {
+    /// One word for logs and tables: `vault`, `local`.
+    fn kind(&self) -> &'static str;
+
+    /// Removes what an earlier crash left behind, where the source can tell
+    /// its own users beyond doubt. Returns how many were removed.
+    async fn recover(&self) -> Result<usize, SourceError> {
+        Ok(0)
+    }
+
+    /// Makes one user. Never called twice at once for one pool.
+    async fn issue(&self) -> Result<Issued, SourceError>;
+
+    /// Asks for more time for one user, with its token where it has its own.
+    async fn renew(&self, issued: &Issued) -> Result<Term, SourceError>;
+
+    /// Removes one user now. Revoking what is already gone is success.
+    async fn revoke(&self, issued: &Issued) -> Result<(), SourceError>;
+}

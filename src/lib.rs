@@ -1,0 +1,33 @@
+//! Leasehold: a PostgreSQL wire-protocol proxy whose database users come from
+//! HashiCorp Vault, OpenBao or an embedded issuer, live for a short while, and
+//! are swapped before they end without the application noticing.
+//!
+//! A *room* is a file or folder directly under `src/`. Arrows point down only,
+//! and `tests/rooms.rs` keeps them true:
+//!
+//! ```text
+//!   main ──► config      names every room's Settings, nothing else
+//!     ├────► demo        a throw-away cluster, the proxy and pgbench in one command
+//!     └────► app         composition: the only room that may name all the others
+//!             │
+//!       ┌─────┴────┐
+//!    session    admin    admin reads snapshots, never holds a connection
+//!       │  └► cancel ◄┘
+//!       ▼          ▼
+//!      pool ─────────────► credentials     users with an end
+//!       ▼
+//!    upstream ─► scram                     one logged-in connection to PostgreSQL
+//!       ▼
+//!      net ─► wire                         sockets, TLS ─► protocol 3 as bytes
+//! ```
+//!
+//! `secret` and `clock` are leaves that every room may use.
+
+pub mod app;
+pub mod clock;
+pub mod credentials;
+pub mod net;
+pub mod pool;
+pub mod secret;
+pub mod session;
+pub mod upstream;

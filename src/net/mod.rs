@@ -1,0 +1,5 @@
+//! Sockets, TLS and buffers.
+
+mod settings;
+
+pub use settings::{SslMode, SslRoots};

@@ -1,0 +1,29 @@
+//! TLS choices, in libpq's words (PostgreSQL manual, section 34.19).
+
+use std::path::PathBuf;
+
+/// `sslmode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SslMode {
+    /// Never TLS.
+    Disable,
+    /// TLS if the server has it, unverified.
+    #[default]
+    Prefer,
+    /// TLS or nothing, unverified.
+    Require,
+    /// TLS, with a certificate signed by a trusted CA.
+    VerifyCa,
+    /// TLS, a trusted CA, and the host's name in the certificate.
+    VerifyFull,
+}
+
+/// `sslrootcert`: whose signature is trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SslRoots {
+    /// The system's CA roots.
+    #[default]
+    System,
+    /// A PEM file, and nothing else.
+    File(PathBuf),
+}

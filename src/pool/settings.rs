@@ -1,0 +1,32 @@
+//! The settings of this room, as the configuration fills them in.
+
+use std::time::Duration;
+
+use crate::upstream::UpstreamSettings;
+
+/// When an upstream is given back (`pool_mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PoolMode {
+    /// At the end of each transaction.
+    #[default]
+    Transaction,
+    /// When the client leaves.
+    Session,
+}
+
+/// One pool (`[databases.NAME]`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolSettings {
+    /// The database name that clients ask for.
+    pub name: String,
+    /// Where its connections go.
+    pub upstream: UpstreamSettings,
+    /// When an upstream is given back.
+    pub mode: PoolMode,
+    /// The most connections of the active generation, over all shards.
+    pub size: usize,
+    /// The most connections of all generations together; at least `size`.
+    pub max_server_connections: usize,
+    /// How long a client waits for an upstream.
+    pub checkout_timeout: Duration,
+}

@@ -1,0 +1,5 @@
+//! One client, from accept to goodbye; the relay is the hot path.
+
+mod settings;
+
+pub use settings::ListenSettings;

@@ -1,0 +1,5 @@
+//! One logged-in connection to PostgreSQL.
+
+mod settings;
+
+pub use settings::UpstreamSettings;
