@@ -28,6 +28,8 @@ pub mod clock;
 pub mod credentials;
 pub mod net;
 pub mod pool;
+pub mod scram;
 pub mod secret;
 pub mod session;
 pub mod upstream;
+pub mod wire;
