@@ -24,6 +24,7 @@
 //! `secret` and `clock` are leaves that every room may use.
 
 pub mod app;
+pub mod cancel;
 pub mod clock;
 pub mod credentials;
 pub mod net;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::error::DialError;
@@ -89,10 +90,21 @@ async fn dial_unbounded(
     startup.startup(own.into_iter().chain(role).chain(extra));
     messages.send(&startup.into_bytes()).await?;
 
-    let mut state = LoginState::new(login, messages.stream().is_tls());
+    let mut state = LoginState::new(login.clone(), messages.stream().is_tls());
     loop {
         let (kind, body) = messages.next().await?;
-        match state.message(kind, &body)? {
+        let step;
+        if LoginState::is_costly(kind, &body) {
+            // Milliseconds of hashing: not on a thread that relays.
+            let hashing = spawn_blocking(move || {
+                let step = state.message(kind, &body);
+                (state, step)
+            });
+            (state, step) = hashing.await.map_err(std::io::Error::other)?;
+        } else {
+            step = state.message(kind, &body);
+        }
+        match step? {
             Step::Send(bytes) => messages.send(&bytes).await?,
             Step::Read => {}
             Step::Ready => break,

@@ -32,16 +32,16 @@ enum Auth {
 }
 
 /// One login under way.
-pub(super) struct LoginState<'a> {
-    login: &'a Login,
+pub(super) struct LoginState {
+    login: Login,
     encrypted: bool,
     auth: Auth,
     pub(super) key: Option<CancelKey>,
     pub(super) params: Vec<(String, String)>,
 }
 
-impl<'a> LoginState<'a> {
-    pub(super) fn new(login: &'a Login, encrypted: bool) -> Self {
+impl LoginState {
+    pub(super) fn new(login: Login, encrypted: bool) -> Self {
         Self { login, encrypted, auth: Auth::Expected, key: None, params: Vec::new() }
     }
 
@@ -65,6 +65,11 @@ impl<'a> LoginState<'a> {
             b'Z' if ready_status(body).is_some() => Ok(Step::Ready),
             _ => Err(DialError::Protocol("an unexpected message after AuthenticationOk")),
         }
+    }
+
+    /// Whether this message makes us hash the password thousands of times.
+    pub(super) fn is_costly(kind: u8, body: &[u8]) -> bool {
+        kind == b'R' && body.starts_with(&11_u32.to_be_bytes())
     }
 
     fn authentication(&mut self, body: &[u8]) -> Result<Step, DialError> {
@@ -136,30 +141,27 @@ mod tests {
 
     #[test]
     fn authentication_ok_in_mid_scram_is_not_believed() {
-        let login = login();
-        let mut state = LoginState::new(&login, true);
+        let mut state = LoginState::new(login(), true);
         assert!(matches!(state.message(b'R', &request(10, b"SCRAM-SHA-256\0\0")), Ok(Step::Send(_))));
         assert!(matches!(state.message(b'R', &request(0, b"")), Err(DialError::Protocol(_))));
     }
 
     #[test]
     fn a_clear_text_password_is_sent_over_tls_only() {
-        let login = login();
         let ask = request(3, b"");
         assert!(matches!(
-            LoginState::new(&login, false).message(b'R', &ask),
+            LoginState::new(login(), false).message(b'R', &ask),
             Err(DialError::CleartextWithoutTls)
         ));
         assert_eq!(
-            LoginState::new(&login, true).message(b'R', &ask).unwrap(),
+            LoginState::new(login(), true).message(b'R', &ask).unwrap(),
             Step::Send(b"p\0\0\0\x06p\0".to_vec())
         );
     }
 
     #[test]
     fn md5_is_answered_with_the_salted_hash() {
-        let login = login();
-        let Ok(Step::Send(bytes)) = LoginState::new(&login, false).message(b'R', &request(5, &[1, 2, 3, 4]))
+        let Ok(Step::Send(bytes)) = LoginState::new(login(), false).message(b'R', &request(5, &[1, 2, 3, 4]))
         else {
             panic!("no answer");
         };
@@ -168,11 +170,10 @@ mod tests {
 
     #[test]
     fn unknown_methods_and_early_messages_are_refused() {
-        let login = login();
         assert!(matches!(
-            LoginState::new(&login, true).message(b'R', &request(7, b"")),
+            LoginState::new(login(), true).message(b'R', &request(7, b"")),
             Err(DialError::Method(7))
         ));
-        assert!(matches!(LoginState::new(&login, true).message(b'Z', b"I"), Err(DialError::Protocol(_))));
+        assert!(matches!(LoginState::new(login(), true).message(b'Z', b"I"), Err(DialError::Protocol(_))));
     }
 }
