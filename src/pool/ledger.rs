@@ -82,11 +82,6 @@ impl Ledger {
         self.generations.get(&id).map_or(0, |entry| entry.open)
     }
 
-    /// Connections of all generations.
-    pub(super) fn total(&self) -> usize {
-        self.total
-    }
-
     /// A known generation.
     pub(super) fn generation(&self, id: GenerationId) -> Option<Arc<Generation>> {
         self.generations.get(&id).map(|entry| entry.generation.clone())
@@ -124,7 +119,7 @@ mod tests {
         assert!(ledger.take(one.id(), 1).is_none(), "size");
         assert!(ledger.take(two.id(), 1).is_some());
         assert!(ledger.take(two.id(), 1).is_none(), "maximum");
-        assert_eq!((ledger.held(0), ledger.held(1), ledger.total()), (1, 2, 3));
+        assert_eq!((ledger.held(0), ledger.held(1), ledger.total), (1, 2, 3));
         ledger.moved(1, 0);
         assert_eq!((ledger.held(0), ledger.held(1)), (2, 1));
         assert!(!ledger.give(one.id(), 0));

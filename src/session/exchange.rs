@@ -150,12 +150,6 @@ impl Exchange {
     pub(super) fn uncertain(&self) -> bool {
         self.uncertain
     }
-
-    /// What the last ReadyForQuery said.
-    #[inline]
-    pub(super) fn status(&self) -> Status {
-        self.status
-    }
 }
 
 #[cfg(test)]
