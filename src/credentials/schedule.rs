@@ -98,8 +98,8 @@ pub(crate) fn grew(before: Moment, after: Moment, sent: Moment) -> bool {
 /// `left` is the time until the user that serves now must stop, `None` if
 /// none serves. Exponential backoff with jitter (full for failures that pass
 /// by themselves, half for the others), of which one wait takes at most a
-/// quarter of what is left, so that several tries remain, and never more
-/// than all of it. `asked` is the source's Retry-After: the wait is at least
+/// quarter of what is left (half after a denial), so that several tries
+/// remain, and never more than all of it. `asked` is the source's Retry-After: the wait is at least
 /// that, as far as half of what is left allows (a minute with no user).
 pub(crate) fn retry_in(
     trouble: Trouble,
@@ -111,7 +111,8 @@ pub(crate) fn retry_in(
     let pace = trouble.pace(left.is_some());
     let doubled =
         pace.first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
-    let ceiling = doubled.min(pace.longest).min(left.map_or(Duration::MAX, |left| left / 4));
+    let parts = if trouble == Trouble::Denied { 2 } else { 4 };
+    let ceiling = doubled.min(pace.longest).min(left.map_or(Duration::MAX, |left| left / parts));
     let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.5 };
     let share = match trouble {
         Trouble::Unavailable => fraction,
