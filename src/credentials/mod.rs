@@ -8,10 +8,17 @@
 
 mod fleet;
 mod generation;
+mod keeper;
+mod life;
+mod schedule;
 mod settings;
+mod snapshot;
 mod source;
 
 pub use fleet::{CutReason, Fleet, SurveyError, UserState, VerifyError};
 pub use generation::{Generation, GenerationId, Login};
+pub use keeper::{Keeper, ShutdownReport};
+pub use life::GenerationState;
 pub use settings::{RotationSettings, SourceSettings, VaultAuth, VaultSettings};
+pub use snapshot::{GenerationSnapshot, KeeperSnapshot};
 pub use source::{Grant, Issued, Source, SourceError, Term};
