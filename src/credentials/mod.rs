@@ -10,8 +10,11 @@ mod fleet;
 mod generation;
 mod settings;
 mod source;
+mod tls;
+mod vault;
 
 pub use fleet::{CutReason, Fleet, SurveyError, UserState, VerifyError};
 pub use generation::{Generation, GenerationId, Login};
 pub use settings::{RotationSettings, SourceSettings, VaultAuth, VaultSettings};
 pub use source::{Grant, Issued, Source, SourceError, Term};
+pub use vault::{QUIET, VaultEnvError, VaultEnvironment, VaultSource, from_environment};
