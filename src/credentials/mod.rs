@@ -8,6 +8,7 @@
 
 mod fleet;
 mod generation;
+mod local;
 mod settings;
 mod source;
 mod tls;
@@ -15,6 +16,7 @@ mod vault;
 
 pub use fleet::{CutReason, Fleet, SurveyError, UserState, VerifyError};
 pub use generation::{Generation, GenerationId, Login};
+pub use local::{LocalSettings, LocalSource};
 pub use settings::{RotationSettings, SourceSettings, VaultAuth, VaultSettings};
 pub use source::{Grant, Issued, Source, SourceError, Term};
 pub use vault::{QUIET, VaultEnvError, VaultEnvironment, VaultSource, from_environment};

@@ -128,8 +128,17 @@ impl VaultSource {
             Err(Failure::Refused(refusal)) if refusal.status == 403 => return Err(dead_token(&refusal.text)),
             Err(failure) => return Err(failure.into_error(&Call::LookupSelf)),
         };
-        let renewed = if renewable { self.renew_token(secret).await.ok().flatten() } else { None };
-        Ok(Token { secret: secret.clone(), end: renewed.or(end) })
+        let mut token = Token { secret: secret.clone(), end };
+        if renewable {
+            match self.renew_token(secret).await {
+                Ok(renewed) => token.end = renewed.or(end),
+                Err(failure) => {
+                    let error = failure.into_error(&Call::RenewSelf);
+                    tracing::debug!(%error, "the token was not renewed, it is used as it is");
+                }
+            }
+        }
+        Ok(token)
     }
 
     /// Whether a token can be renewed and when it ends.
