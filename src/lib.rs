@@ -25,6 +25,7 @@
 
 pub mod app;
 pub mod clock;
+pub mod config;
 pub mod credentials;
 pub mod net;
 pub mod pool;
