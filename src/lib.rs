@@ -26,6 +26,7 @@
 pub mod app;
 pub mod cancel;
 pub mod clock;
+pub mod config;
 pub mod credentials;
 pub mod net;
 pub mod pool;

@@ -1,1 +1,170 @@
-fn main() {}
+//! The command line: reads what was asked for and hands it to the library.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use leasehold::app::logging::{self, LogOutput};
+use leasehold::app::{Proxy, Settings};
+use leasehold::config::{self, Loaded, ThisHost};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// PostgreSQL proxy that logs in with short-lived users from Vault or OpenBao
+/// and swaps them before they end, unnoticed by the application.
+#[derive(Debug, Parser)]
+#[command(name = "leasehold", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy until SIGTERM or SIGINT
+    Run(ConfigArgs),
+    /// Check a configuration and say what each key means on this host
+    Check(ConfigArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArgs {
+    /// Configuration file [default: ./leasehold.toml, then /etc/leasehold/leasehold.toml]
+    #[arg(long, short, value_name = "FILE", env = "LEASEHOLD_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Loaded, config::LoadError> {
+        // An empty LEASEHOLD_CONFIG counts as unset, as with every other variable of a shell.
+        let named = self.config.as_deref().filter(|path| !path.as_os_str().is_empty());
+        config::load(named, environment())
+    }
+}
+
+/// The environment; variables that are not Unicode cannot be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => match args.load() {
+            Ok(loaded) => run(loaded),
+            Err(error) => complain(&error),
+        },
+        Command::Check(args) => match args.load() {
+            Ok(loaded) => check(&loaded),
+            Err(error) => complain(&error),
+        },
+    }
+}
+
+/// Tells standard error and returns the exit code of failure.
+fn complain(error: &dyn std::fmt::Display) -> ExitCode {
+    let text = error.to_string();
+    let _ = writeln!(std::io::stderr(), "leasehold: {}", text.trim_end());
+    ExitCode::FAILURE
+}
+
+fn check(loaded: &Loaded) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let meaning = config::explain(loaded, &ThisHost);
+    let _ = writeln!(out, "{} is right. What it means on this host:\n\n{meaning}", loaded.file);
+    if !loaded.warnings.is_empty() {
+        let _ = writeln!(out, "Worth a second look:\n{}", loaded.warnings_text());
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(loaded: Loaded) -> ExitCode {
+    let terminal = std::io::stderr().is_terminal();
+    let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if let Err(error) = logging::init(&loaded.settings.log, LogOutput::Stderr { terminal, color }) {
+        return complain(&error);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!(
+            place = warning.origin.in_file(&loaded.file),
+            advice = warning.advice,
+            "{}",
+            warning.what
+        );
+    }
+    raise_open_files();
+    let runtime = match control_runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error),
+    };
+    let code = runtime.block_on(serve(loaded.settings));
+    // A second signal means now: what still runs on the runtime is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+/// Vault, console, watch and housekeeping; the data threads have runtimes of their own.
+fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()
+}
+
+/// Each client and each upstream is an open file: take as many as the system allows us.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> ExitCode {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return complain(&error),
+    };
+    let start = Proxy::start(settings);
+    let proxy = tokio::select! {
+        started = start => match started {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                tracing::error!(%error, "cannot start");
+                return ExitCode::FAILURE;
+            }
+        },
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopped before the start was complete");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let name = signals.next().await;
+    tracing::info!(signal = name, "stopping: transactions may end, then every user is revoked");
+    tokio::select! {
+        () = proxy.stop() => ExitCode::SUCCESS,
+        name = signals.next() => {
+            tracing::warn!(signal = name, "second signal: leaving at once, users end with their lease");
+            ExitCode::from(130)
+        }
+    }
+}
+
+/// SIGTERM and SIGINT, whichever comes.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one and names it. Cancel safe.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Where log lines go and how they look. Called once, from `main`.
+
+use std::fs::File;
+use std::sync::Mutex;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::settings::{LogFormat, LogSettings};
+
+/// Said before the operator's own filter, which wins where it names the same target:
+/// vaultrs and rustify log each failed call several times over, with the request.
+const QUIET: &str =
+    "vaultrs=off,rustify=off,hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,tokio_postgres=warn";
+
+/// Where log lines go.
+#[derive(Debug)]
+pub enum LogOutput {
+    /// Standard error.
+    Stderr {
+        /// Whether it is a terminal: decides what `auto` means.
+        terminal: bool,
+        /// Whether text may be coloured.
+        color: bool,
+    },
+    /// A file, without colours; `auto` means text.
+    File(File),
+}
+
+/// Why logging could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter cannot be parsed.
+    #[error("`log.filter` is no filter: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Somebody else has set up logging in this process.
+    #[error("logging is already set up: {0}")]
+    Taken(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Sets up logging for the whole process.
+///
+/// # Errors
+///
+/// A filter that cannot be parsed, or a process that logs already.
+pub fn init(settings: &LogSettings, output: LogOutput) -> Result<(), LogError> {
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(&settings.filter)?);
+    match output {
+        LogOutput::File(file) => {
+            let builder = builder.with_writer(Mutex::new(file)).with_ansi(false);
+            if settings.format == LogFormat::Json {
+                builder.json().flatten_event(true).finish().try_init()?;
+            } else {
+                builder.finish().try_init()?;
+            }
+        }
+        LogOutput::Stderr { terminal, color } => {
+            let builder = builder.with_writer(std::io::stderr);
+            match settings.format {
+                LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
+                LogFormat::Auto if !terminal => builder.json().flatten_event(true).finish().try_init()?,
+                LogFormat::Auto | LogFormat::Text => {
+                    builder.with_ansi(terminal && color).finish().try_init()?
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn filter(wanted: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::builder().parse(format!("{QUIET},{wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn noisy_libraries_are_quiet_unless_they_are_asked_for() {
+        let quiet = filter("debug").unwrap().to_string();
+        assert!(quiet.contains("vaultrs=off") && quiet.contains("debug"), "{quiet}");
+        let asked = filter("info,vaultrs=debug").unwrap().to_string();
+        assert!(asked.contains("vaultrs=debug") && !asked.contains("vaultrs=off"), "{asked}");
+        assert!(filter("in=fo=x").is_err());
+    }
+}

@@ -1,0 +1,458 @@
+//! Says in plain sentences what a configuration means on this host (`leasehold check`).
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::Loaded;
+use super::host::Host;
+use super::problem::Origin;
+use crate::app::LogFormat;
+use crate::credentials::{RotationSettings, SourceSettings, VaultAuth, VaultSettings};
+use crate::net::{SslMode, SslRoots};
+use crate::pool::{PoolMode, PoolSettings};
+
+/// Every key in force: its value, where it was set, and what it means here. Never a secret.
+#[must_use]
+pub fn explain(loaded: &Loaded, host: &dyn Host) -> String {
+    let mut report = Report { loaded, text: String::new() };
+    general(&mut report, host);
+    listen(&mut report, host);
+    if let Some(vault) = &loaded.settings.vault {
+        explain_vault(&mut report, vault);
+    }
+    for (pool, source) in &loaded.settings.databases {
+        database(&mut report, pool, source, host);
+    }
+    rotation(&mut report);
+    log(&mut report);
+    report.text
+}
+
+/// The text so far, and the origins to name beside each value.
+struct Report<'l> {
+    loaded: &'l Loaded,
+    text: String,
+}
+
+impl Report<'_> {
+    fn heading(&mut self, text: &str) {
+        let _ = writeln!(self.text, "{}[{text}]", if self.text.is_empty() { "" } else { "\n" });
+    }
+
+    /// One key: `path`'s last name, its value, where it came from, and the meaning.
+    fn item(&mut self, path: &str, value: impl std::fmt::Display, meaning: impl AsRef<str>) {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        let origin = match self.loaded.origins.get(path) {
+            Some(origin @ (Origin::Line(_) | Origin::Variable(_))) => origin.in_file(&self.loaded.file),
+            _ => "default".to_owned(),
+        };
+        let _ = writeln!(self.text, "{name} = {value}   ({origin})\n    {}", meaning.as_ref());
+    }
+}
+
+fn general(report: &mut Report<'_>, host: &dyn Host) {
+    let settings = &report.loaded.settings;
+    let cores = host.cores();
+    let surplus = if settings.threads > cores { "; more threads than cores only cost" } else { "" };
+    let threads = settings.threads;
+    report.item(
+        "threads",
+        threads,
+        format!("{threads} data threads share all clients; this host has {cores} cores{surplus}."),
+    );
+    let shutdown = span(settings.shutdown_timeout);
+    report.item(
+        "shutdown_timeout",
+        &shutdown,
+        format!(
+            "After SIGTERM transactions get {shutdown} to end; then they are cut and every user is revoked."
+        ),
+    );
+}
+
+fn listen(report: &mut Report<'_>, host: &dyn Host) {
+    let settings = &report.loaded.settings;
+    let listen = &settings.listen;
+    report.heading("listen");
+    match listen.tcp {
+        Some(address) if address.port() == 0 => {
+            report.item(
+                "listen.tcp",
+                address,
+                "Clients connect without a password to a free port, told at start.",
+            );
+        }
+        Some(address) => report.item(
+            "listen.tcp",
+            address,
+            format!(
+                "Clients on this host connect without a password: host={} port={}.",
+                address.ip(),
+                address.port()
+            ),
+        ),
+        None => report.item("listen.tcp", "\"\"", "No TCP listener."),
+    }
+    match &listen.unix_dir {
+        Some(dir) => {
+            let there = if host.has_directory(dir) { "" } else { " The directory does not exist yet." };
+            let socket = format!("{}/.s.PGSQL.{}", dir.display(), listen.unix_port);
+            report.item(
+                "listen.unix_dir",
+                dir.display(),
+                format!(
+                    "Clients connect to {socket}: host={} port={}.{there}",
+                    dir.display(),
+                    listen.unix_port
+                ),
+            );
+            let who = match listen.unix_mode & 0o066 {
+                0 => "only this user (and root) can connect",
+                mode if mode & 0o006 == 0 => "this user and its group can connect",
+                _ => "every user of this host can connect",
+            };
+            report.item(
+                "listen.unix_mode",
+                format!("{:04o}", listen.unix_mode),
+                format!("On the socket {who}."),
+            );
+        }
+        None => report.item("listen.unix_dir", "none", "No Unix socket."),
+    }
+    let servers: usize = settings.databases.iter().map(|(pool, _)| pool.max_server_connections).sum();
+    let files = listen.max_clients.saturating_add(servers).saturating_add(64);
+    let room = match host.open_files() {
+        Some(limit) if u64::try_from(files).is_ok_and(|files| files > limit) => format!(
+            " That can take {files} open files, and this host allows {limit}: raise `ulimit -n` or LimitNOFILE, or lower it."
+        ),
+        _ => String::new(),
+    };
+    report.item(
+        "listen.max_clients",
+        listen.max_clients,
+        format!("Client number {} gets FATAL 53300.{room}", listen.max_clients.saturating_add(1)),
+    );
+    let startup = span(listen.startup_timeout);
+    report.item(
+        "listen.startup_timeout",
+        &startup,
+        format!("Who has not said within {startup} who it is, is dropped."),
+    );
+}
+
+fn explain_vault(report: &mut Report<'_>, vault: &VaultSettings) {
+    report.heading("vault");
+    report.item("vault.address", &vault.address, "Users are issued here.");
+    if vault.namespace.is_empty() {
+        report.item("vault.namespace", "none", "Requests name no namespace.");
+    } else {
+        report.item("vault.namespace", &vault.namespace, "Every request is made in this namespace.");
+    }
+    let roots = match (&vault.ca_file, &vault.ca_bytes, &vault.ca_path) {
+        _ if vault.skip_verify => "Vault's certificate is NOT verified (VAULT_SKIP_VERIFY).".to_owned(),
+        _ if vault.address.starts_with("http://") => "Not used: the address is plain http.".to_owned(),
+        (Some(file), _, _) => format!("Only the CAs in {} are trusted.", file.display()),
+        (None, Some(_), _) => "Only the CAs in VAULT_CACERT_BYTES are trusted.".to_owned(),
+        (None, None, Some(path)) => format!("Only the CAs in the directory {} are trusted.", path.display()),
+        (None, None, None) => "The system's CAs are trusted.".to_owned(),
+    };
+    report.item("vault.ca_file", or_none(vault.ca_file.as_ref().map(|file| file.display())), roots);
+    if let (Some(cert), Some(key)) = (&vault.client_cert, &vault.client_key) {
+        report.item("vault.client_cert", cert.display(), "Shown to Vault at each connection.");
+        report.item("vault.client_key", key.display(), "Read at start; never shown.");
+    }
+    if let Some(name) = &vault.tls_server_name {
+        report.item("vault.tls_server_name", name, "Vault's certificate must be for this name.");
+    }
+    let timeout = span(vault.timeout);
+    report.item(
+        "vault.timeout",
+        &timeout,
+        format!("A call that takes longer than {timeout} has failed and is tried again."),
+    );
+    match &vault.auth {
+        VaultAuth::Token { .. } => {
+            let from = if report.loaded.origins.contains_key("vault.auth.token_file") {
+                "the file `vault.auth.token_file` names"
+            } else {
+                "the environment"
+            };
+            report.item(
+                "vault.auth.method",
+                "token",
+                format!("The token comes from {from}; all users share it, and none outlives it."),
+            );
+        }
+        VaultAuth::AppRole { mount, secret_id_file, secret_id, .. } => {
+            report.item(
+                "vault.auth.method",
+                "approle",
+                "Each user gets a login of its own, which ends with it.",
+            );
+            report.item("vault.auth.mount", mount, format!("Logins go to auth/{mount}/login."));
+            let secret = match (secret_id_file, secret_id) {
+                (Some(file), _) => format!("read anew at each login from {}", file.display()),
+                (None, Some(_)) => "from the environment".to_owned(),
+                (None, None) => "none: the role must have bind_secret_id=false".to_owned(),
+            };
+            report.item("vault.auth.role_id", "set", format!("The secret id is {secret}."));
+        }
+    }
+}
+
+fn database(report: &mut Report<'_>, pool: &PoolSettings, source: &SourceSettings, host: &dyn Host) {
+    let base = format!("databases.{}", pool.name);
+    let at = |key: &str| format!("{base}.{key}");
+    let upstream = &pool.upstream;
+    report.heading(&base);
+    let place = match upstream.socket_dir() {
+        Some(dir) => format!("The server's Unix socket is {}/.s.PGSQL.{}.", dir.display(), upstream.port),
+        None => match host.resolve(&upstream.host) {
+            Ok(addresses) => {
+                let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                format!("Resolves to {} now; it is asked anew at each connect.", list.join(", "))
+            }
+            Err(error) => format!("Does NOT resolve on this host now: {error}."),
+        },
+    };
+    report.item(&at("host"), &upstream.host, place);
+    report.item(&at("port"), upstream.port, format!("PostgreSQL answers on port {}.", upstream.port));
+    report.item(
+        &at("dbname"),
+        &upstream.dbname,
+        format!("Clients that ask for {:?} reach {:?} on the server.", pool.name, upstream.dbname),
+    );
+    let (sslmode, tls) = tls_sentence(upstream.sslmode, upstream.socket_dir().is_some());
+    report.item(&at("sslmode"), sslmode, tls);
+    if let SslRoots::File(file) = &upstream.sslrootcert {
+        report.item(&at("sslrootcert"), file.display(), "Only the CAs in this file are trusted.");
+    } else if upstream.sslmode == SslMode::VerifyFull {
+        report.item(&at("sslrootcert"), "system", "The system's CAs are trusted.");
+    }
+    match &upstream.role {
+        Some(role) => report.item(
+            &at("role"),
+            role,
+            format!("Every connection takes on {role:?}: it is current_user and owns new objects, whoever logged in."),
+        ),
+        None => report.item(
+            &at("role"),
+            "none",
+            "Statements run as the issued user itself: objects it makes are its own, and go or block when it goes.",
+        ),
+    }
+    sizes(report, pool, &at);
+    for (key, duration, meaning) in [
+        ("connect_timeout", upstream.connect_timeout, "bounds name resolution, TCP, TLS and login together."),
+        ("tcp_keepalive", upstream.tcp_keepalive, "of silence, then the server is probed."),
+        (
+            "tcp_user_timeout",
+            upstream.tcp_user_timeout,
+            "without an acknowledgement, then the connection is given up.",
+        ),
+    ] {
+        let text = span(duration);
+        let meaning = if duration.is_zero() {
+            "The system's default applies.".into()
+        } else {
+            format!("{text} {meaning}")
+        };
+        report.item(&at(key), text, meaning);
+    }
+    credentials(report, source, &at);
+}
+
+fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> String) {
+    let (mode, meaning) = match pool.mode {
+        PoolMode::Transaction => {
+            ("transaction", "A client holds a server connection for the time of a transaction.")
+        }
+        PoolMode::Session => ("session", "A client holds a server connection until it leaves."),
+    };
+    report.item(&at("pool_mode"), mode, meaning);
+    let threads = report.loaded.settings.threads;
+    report.item(
+        &at("pool_size"),
+        pool.size,
+        format!("At most {} connections of the active user, shared by {threads} threads.", pool.size),
+    );
+    let most = pool.max_server_connections;
+    let overlap = most.saturating_sub(pool.size);
+    report.item(
+        &at("max_server_connections"),
+        most,
+        format!("PostgreSQL sees at most {most} connections; {overlap} of them are room for old users that still drain."),
+    );
+    let wait = span(pool.checkout_timeout);
+    report.item(
+        &at("checkout_timeout"),
+        &wait,
+        format!("A client that waits longer than {wait} for a connection gets an error."),
+    );
+}
+
+fn tls_sentence(mode: SslMode, over_socket: bool) -> (&'static str, &'static str) {
+    match mode {
+        _ if over_socket => ("disable", "A Unix socket needs no TLS."),
+        SslMode::Disable => ("disable", "No TLS: queries and data are readable on the way."),
+        SslMode::Prefer => ("prefer", "TLS if the server has it, but nobody checks who answers."),
+        SslMode::Require => ("require", "TLS always, but nobody checks who answers."),
+        SslMode::VerifyCa => ("verify-ca", "TLS, and the certificate must be signed by a trusted CA."),
+        SslMode::VerifyFull => {
+            ("verify-full", "TLS, and the certificate must be signed by a trusted CA for this host.")
+        }
+    }
+}
+
+fn credentials(report: &mut Report<'_>, source: &SourceSettings, at: &dyn Fn(&str) -> String) {
+    let at = |key: &str| at(&format!("credentials.{key}"));
+    let rotation = &report.loaded.settings.rotation;
+    match source {
+        SourceSettings::Vault { path } => {
+            let (early, late) = bounds(rotation);
+            report.item(&at("source"), "vault", "Users and passwords come from Vault and stay in memory.");
+            report.item(
+                &at("path"),
+                path,
+                format!(
+                    "Each user is read from {path}. Vault's role and token say how long it lives; \
+                     it is replaced after {:.0} % to {:.0} % of that.",
+                    early * 100.0,
+                    late * 100.0
+                ),
+            );
+        }
+        SourceSettings::Local {
+            admin_url_file,
+            creation_statements,
+            renew_statements,
+            revocation_statements,
+            default_ttl,
+            max_ttl,
+        } => {
+            let middle = span(part(*default_ttl, rotation.at));
+            let (early, late) = bounds(rotation);
+            report.item(&at("source"), "local", "Leasehold issues and removes the users itself.");
+            report.item(
+                &at("admin_url_file"),
+                admin_url_file.display(),
+                "The admin connection's URL is read from this file; never shown.",
+            );
+            report.item(&at("creation_statements"), count(creation_statements), "Run for each new user.");
+            let renew = if renew_statements.is_empty() {
+                "ALTER ROLE … VALID UNTIL is run to extend a life."
+            } else {
+                "Run to extend a life."
+            };
+            report.item(&at("renew_statements"), count(renew_statements), renew);
+            let revoke = if revocation_statements.is_empty() {
+                "Users are removed as Vault does by default."
+            } else {
+                "Run to remove a user."
+            };
+            report.item(&at("revocation_statements"), count(revocation_statements), revoke);
+            let life = span(*default_ttl);
+            report.item(
+                &at("default_ttl"),
+                &life,
+                format!(
+                    "Users live {life}, replaced after about {middle} ({} to {}).",
+                    span(part(*default_ttl, early)),
+                    span(part(*default_ttl, late))
+                ),
+            );
+            let most = span(*max_ttl);
+            report.item(
+                &at("max_ttl"),
+                &most,
+                format!(
+                    "A user whose connections are still busy is renewed, up to {most} after it was made."
+                ),
+            );
+        }
+    }
+}
+
+fn rotation(report: &mut Report<'_>) {
+    let rotation = &report.loaded.settings.rotation;
+    report.heading("rotation");
+    report.item(
+        "rotation.at",
+        rotation.at,
+        format!("The next user is issued after {:.0} % of the life.", rotation.at * 100.0),
+    );
+    let (early, late) = bounds(rotation);
+    report.item(
+        "rotation.jitter",
+        rotation.jitter,
+        format!("Instances spread that over {:.0} % to {:.0} %.", early * 100.0, late * 100.0),
+    );
+    let drain = span(rotation.drain_timeout);
+    report.item(
+        "rotation.drain_timeout",
+        &drain,
+        format!("Busy connections of a replaced user may go on for {drain}, and never past its lease."),
+    );
+    let grace = span(rotation.revoked_grace);
+    report.item(
+        "rotation.revoked_grace",
+        &grace,
+        format!("Busy connections of a user that somebody else revoked are cut after {grace}."),
+    );
+    let watch = span(rotation.watch_interval);
+    report.item(
+        "rotation.watch_interval",
+        &watch,
+        format!("Every {watch} one small query asks whether the users are still there."),
+    );
+    let outage = span(rotation.outage_grace);
+    let meaning = if rotation.outage_grace.is_zero() {
+        "No user serves past its end, even if its source cannot be reached.".to_owned()
+    } else {
+        format!("While the source cannot be reached, a user may serve {outage} past its end.")
+    };
+    report.item("rotation.outage_grace", &outage, meaning);
+}
+
+fn log(report: &mut Report<'_>) {
+    let log = &report.loaded.settings.log;
+    report.heading("log");
+    let (format, meaning) = match log.format {
+        LogFormat::Auto => ("auto", "Text if standard error is a terminal, JSON otherwise."),
+        LogFormat::Text => ("text", "Lines of text on standard error."),
+        LogFormat::Json => ("json", "One JSON object a line on standard error."),
+    };
+    report.item("log.format", format, meaning);
+    report.item("log.filter", &log.filter, "What is told.");
+}
+
+/// The earliest and latest moment of the rotation, as parts of the life.
+fn bounds(rotation: &RotationSettings) -> (f64, f64) {
+    (rotation.at - rotation.jitter / 2.0, rotation.at + rotation.jitter / 2.0)
+}
+
+fn part(life: Duration, part: f64) -> Duration {
+    Duration::try_from_secs_f64(life.as_secs_f64() * part).unwrap_or(life)
+}
+
+/// A duration in words, to the second where it is longer than ten.
+fn span(duration: Duration) -> String {
+    let rounded = if duration >= Duration::from_secs(10) {
+        Duration::from_secs(duration.saturating_add(Duration::from_millis(500)).as_secs())
+    } else {
+        Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    };
+    humantime::format_duration(rounded).to_string()
+}
+
+fn count(statements: &[String]) -> String {
+    match statements.len() {
+        0 => "default".to_owned(),
+        1 => "1 statement".to_owned(),
+        n => format!("{n} statements"),
+    }
+}
+
+fn or_none(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}

@@ -1,0 +1,293 @@
+//! Every key there is: the one list that the checks, the sample file and the manual are held to.
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The path; `NAME` stands for a database's name.
+    pub path: &'static str,
+    /// What a value looks like.
+    pub form: &'static str,
+    /// The value it has when nobody sets it; empty: it must be set, or is absent.
+    pub default: &'static str,
+    /// What it does, in one sentence.
+    pub meaning: &'static str,
+    /// Secrets are refused in the file and taken from the environment only.
+    pub secret: bool,
+}
+
+const fn key(path: &'static str, form: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    Key { path, form, default, meaning, secret: false }
+}
+
+const fn secret(path: &'static str, meaning: &'static str) -> Key {
+    Key { path, form: "environment only", default: "", meaning, secret: true }
+}
+
+/// Every key, in the order of the manual.
+pub const KEYS: &[Key] = &[
+    key(
+        "threads",
+        "number",
+        "cores, at most 4",
+        "Data threads; each owns a share of the clients and of every pool.",
+    ),
+    key(
+        "shutdown_timeout",
+        "duration",
+        "25s",
+        "How long transactions may take to end after SIGTERM, revocation of the users included.",
+    ),
+    key(
+        "listen.tcp",
+        "address:port",
+        "127.0.0.1:6432",
+        "Loopback address for clients; an empty string: no TCP listener.",
+    ),
+    key(
+        "listen.unix_dir",
+        "directory",
+        "",
+        "Directory for the Unix socket `.s.PGSQL.PORT`; absent: no Unix listener.",
+    ),
+    key("listen.unix_mode", "octal string", "0600", "Permission bits of the Unix socket."),
+    key("listen.max_clients", "number", "10000", "More clients than this are refused with 53300."),
+    key("listen.startup_timeout", "duration", "10s", "How long a new client may take to say who it is."),
+    key("vault.address", "URL", "VAULT_ADDR", "Where Vault or OpenBao answers."),
+    key("vault.namespace", "text", "VAULT_NAMESPACE", "Namespace of every request; empty: none."),
+    key("vault.ca_file", "file", "VAULT_CACERT", "CA certificates (PEM) trusted instead of the system's."),
+    key("vault.client_cert", "file", "VAULT_CLIENT_CERT", "Client certificate (PEM) shown to Vault."),
+    key("vault.client_key", "file", "VAULT_CLIENT_KEY", "Key (PEM) of `client_cert`."),
+    key(
+        "vault.tls_server_name",
+        "name",
+        "VAULT_TLS_SERVER_NAME",
+        "Name to verify in Vault's certificate instead of the address's host.",
+    ),
+    key("vault.timeout", "duration", "15s", "Bound of one call to Vault; also VAULT_CLIENT_TIMEOUT."),
+    key("vault.auth.method", "token | approle", "token", "How to log in at Vault."),
+    key("vault.auth.token_file", "file", "", "File with the token (`token`); else VAULT_TOKEN."),
+    secret("vault.auth.token", "The token (`token`)."),
+    key("vault.auth.mount", "path", "approle", "Where the AppRole method is mounted (`approle`)."),
+    key("vault.auth.role_id", "text", "", "The role id (`approle`)."),
+    key(
+        "vault.auth.secret_id_file",
+        "file",
+        "",
+        "File with the secret id, read anew at each login (`approle`).",
+    ),
+    secret("vault.auth.secret_id", "The secret id (`approle`)."),
+    key(
+        "databases.NAME.host",
+        "name, address or directory",
+        "",
+        "The PostgreSQL server; a directory means its Unix socket.",
+    ),
+    key("databases.NAME.port", "number", "5432", "The server's port."),
+    key("databases.NAME.dbname", "text", "NAME", "The database's name on the server."),
+    key(
+        "databases.NAME.sslmode",
+        "disable | prefer | require | verify-ca | verify-full",
+        "prefer",
+        "How much TLS, in libpq's words.",
+    ),
+    key(
+        "databases.NAME.sslrootcert",
+        "file or \"system\"",
+        "system",
+        "The CAs that verify-ca and verify-full trust.",
+    ),
+    key(
+        "databases.NAME.role",
+        "text",
+        "",
+        "The role every connection takes on: what current_user is and who owns new objects.",
+    ),
+    key(
+        "databases.NAME.pool_mode",
+        "transaction | session",
+        "transaction",
+        "When a client gives its server connection back.",
+    ),
+    key("databases.NAME.pool_size", "number", "20", "The most connections of the active user."),
+    key(
+        "databases.NAME.max_server_connections",
+        "number",
+        "2 × pool_size",
+        "The most connections of all users together, old and new.",
+    ),
+    key(
+        "databases.NAME.checkout_timeout",
+        "duration",
+        "30s",
+        "How long a client waits for a free connection before it gets an error.",
+    ),
+    key(
+        "databases.NAME.connect_timeout",
+        "duration",
+        "10s",
+        "Bound of name resolution, TCP, TLS and login together.",
+    ),
+    key(
+        "databases.NAME.tcp_keepalive",
+        "duration",
+        "60s",
+        "Idle time before TCP keepalive probes; 0s: the system's default.",
+    ),
+    key(
+        "databases.NAME.tcp_user_timeout",
+        "duration",
+        "30s",
+        "How long sent bytes may stay unacknowledged; 0s: the system's default.",
+    ),
+    key("databases.NAME.credentials.source", "vault | local", "", "Who issues the users."),
+    key("databases.NAME.credentials.path", "MOUNT/creds/ROLE", "", "The dynamic role at Vault (`vault`)."),
+    key(
+        "databases.NAME.credentials.admin_url_file",
+        "file",
+        "",
+        "File with the URL of the admin connection that issues users (`local`).",
+    ),
+    key(
+        "databases.NAME.credentials.creation_statements",
+        "list of text",
+        "",
+        "SQL that makes a user, with {{name}}, {{password}}, {{expiration}}, {{role}} (`local`).",
+    ),
+    key(
+        "databases.NAME.credentials.renew_statements",
+        "list of text",
+        "ALTER ROLE … VALID UNTIL",
+        "SQL that extends a user's life (`local`).",
+    ),
+    key(
+        "databases.NAME.credentials.revocation_statements",
+        "list of text",
+        "as Vault does",
+        "SQL that removes a user (`local`).",
+    ),
+    key("databases.NAME.credentials.default_ttl", "duration", "1h", "How long a user lives (`local`)."),
+    key(
+        "databases.NAME.credentials.max_ttl",
+        "duration",
+        "24h",
+        "The longest life of a user, renewals included (`local`).",
+    ),
+    key("rotation.at", "fraction", "0.7", "The part of a user's life after which the next one is issued."),
+    key("rotation.jitter", "fraction", "0.1", "Spread of that moment, half to either side."),
+    key(
+        "rotation.drain_timeout",
+        "duration",
+        "24h",
+        "How long a replaced user's busy connections may go on, within its lease.",
+    ),
+    key(
+        "rotation.revoked_grace",
+        "duration",
+        "5s",
+        "What busy connections of a user get that somebody else revoked.",
+    ),
+    key(
+        "rotation.watch_interval",
+        "duration",
+        "1s",
+        "How often pg_roles is asked whether the users are still there.",
+    ),
+    key(
+        "rotation.outage_grace",
+        "duration",
+        "0s",
+        "How long past its end a user may serve while its source cannot be reached.",
+    ),
+    key(
+        "log.format",
+        "auto | text | json",
+        "auto",
+        "Text or JSON; auto: text on a terminal, JSON otherwise.",
+    ),
+    key("log.filter", "filter", "info", "A level, or directives such as `info,leasehold::pool=debug`."),
+];
+
+/// What stands at a path of the tree.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// A key that takes a value.
+    Key(&'static Key),
+    /// A table with keys below it.
+    Table,
+    /// Neither.
+    Nothing,
+}
+
+/// Looks a path up; any name stands for `NAME`.
+pub(super) fn look_up(path: &[&str]) -> Known {
+    let mut table = path.is_empty();
+    for key in KEYS {
+        match matches(key, path) {
+            Some(0) => return Known::Key(key),
+            Some(_) => table = true,
+            None => {}
+        }
+    }
+    if table { Known::Table } else { Known::Nothing }
+}
+
+/// The names that may stand directly below a table, without repeats; secrets are not among them.
+pub(super) fn children(path: &[&str]) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for key in KEYS.iter().filter(|key| !key.secret) {
+        if matches(key, path).is_some_and(|more| more > 0) {
+            if let Some(name) = key.path.split('.').nth(path.len()) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+    }
+    names
+}
+
+/// The tables that have a key of this name.
+pub(super) fn homes(name: &str) -> Vec<&'static str> {
+    KEYS.iter()
+        .filter_map(|key| key.path.rsplit_once('.'))
+        .filter(|(_, last)| *last == name)
+        .map(|(table, _)| table)
+        .collect()
+}
+
+/// How many names of `key` are left after `path`, if it starts with it.
+fn matches(key: &Key, path: &[&str]) -> Option<usize> {
+    let mut names = key.path.split('.');
+    for given in path {
+        let name = names.next()?;
+        if name != *given && name != "NAME" {
+            return None;
+        }
+    }
+    Some(names.count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_keys_tables_or_nothing() {
+        assert!(matches!(look_up(&["threads"]), Known::Key(_)));
+        assert!(matches!(look_up(&["databases", "shop", "pool_size"]), Known::Key(_)));
+        assert_eq!(look_up(&[]), Known::Table);
+        assert_eq!(look_up(&["databases", "shop", "credentials"]), Known::Table);
+        assert_eq!(look_up(&["databases", "shop", "poolsize"]), Known::Nothing);
+        assert_eq!(look_up(&["listen", "tcp", "port"]), Known::Nothing);
+    }
+
+    #[test]
+    fn a_tables_children_are_listed_once_and_without_secrets() {
+        assert_eq!(
+            children(&["vault", "auth"]),
+            ["method", "token_file", "mount", "role_id", "secret_id_file"]
+        );
+        assert!(children(&[]).contains(&"databases"));
+        assert_eq!(homes("pool_size"), ["databases.NAME"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! Names every room's Settings and fills them in: from a TOML file, from
+//! `LEASEHOLD_…` variables laid over it, and from Vault's own variables below it.
+//!
+//! Nothing is reached for: the text and the environment are arguments. Files
+//! that the configuration names (CA certificates, a token) are read, names are
+//! not resolved. Every error is collected, so that an operator sees all of them
+//! at once: what, where, and what to do.
+
+mod databases;
+mod environment;
+mod explain;
+mod host;
+mod keys;
+mod listen;
+mod locate;
+mod names;
+mod problem;
+mod rotation;
+mod section;
+mod tree;
+mod vault;
+mod vault_environment;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use explain::explain;
+pub use host::{Host, ThisHost};
+pub use keys::{KEYS, Key};
+pub use locate::{LoadError, load};
+pub use problem::{Origin, Problem, Problems};
+
+use crate::app::{LogFormat, LogSettings, Settings};
+use problem::Findings;
+use section::Section;
+
+/// A configuration that is right.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The file's name as the operator gave it, or `environment` without one.
+    pub file: String,
+    /// What the proxy runs with.
+    pub settings: Settings,
+    /// What works but deserves a second look.
+    pub warnings: Vec<Problem>,
+    /// Where each key that is set was set, by path.
+    pub origins: BTreeMap<String, Origin>,
+}
+
+impl Loaded {
+    /// The warnings as text, empty without any.
+    #[must_use]
+    pub fn warnings_text(&self) -> String {
+        let mut text = String::new();
+        let _ = problem::write_list(&mut text, &self.file, &self.warnings);
+        text
+    }
+}
+
+/// Parses and checks a configuration: the TOML `text` of `file` under the variables of `environment`.
+///
+/// # Errors
+///
+/// All that is wrong with it, sorted as it stands in the file, variables last.
+pub fn parse(
+    file: &str,
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, Problems> {
+    let variables: BTreeMap<String, String> = environment.into_iter().collect();
+    let mut findings = Findings::default();
+    let mut tree = tree::parse_document(text, &mut findings);
+    if !findings.errors.is_empty() {
+        // What follows a syntax error is anybody's guess: more findings would only mislead.
+        return Err(sorted(file, findings.errors));
+    }
+    environment::overlay(&mut tree, &variables, &mut findings);
+    names::check(&tree, &mut findings);
+    let lookup = |name: &str| variables.get(name).cloned();
+    let settings = read(&Section::root(&tree), &lookup, &mut findings);
+    let Findings { errors, warnings } = findings;
+    if !errors.is_empty() {
+        return Err(sorted(file, errors));
+    }
+    Ok(Loaded { file: file.to_owned(), settings, warnings, origins: environment::origins(&tree) })
+}
+
+fn sorted(file: &str, mut list: Vec<Problem>) -> Problems {
+    list.sort_by(|a, b| a.origin.cmp(&b.origin));
+    Problems { file: file.to_owned(), list }
+}
+
+fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &mut Findings) -> Settings {
+    let databases = root.below("databases");
+    let uses_vault = databases::use_vault(&databases);
+    let mut ignored = Findings::default();
+    let environment = vault_environment::read(lookup, if uses_vault { &mut *findings } else { &mut ignored });
+    Settings {
+        listen: listen::read(&root.below("listen"), findings),
+        vault: vault::read(&root.below("vault"), &environment, uses_vault, findings),
+        databases: databases::read(&databases, findings),
+        rotation: rotation::read(&root.below("rotation"), findings),
+        threads: root
+            .whole("threads", 1, 1024, findings)
+            .map_or_else(default_threads, |threads| usize::try_from(threads).unwrap_or(1)),
+        shutdown_timeout: root.duration("shutdown_timeout", findings).unwrap_or(Duration::from_secs(25)),
+        log: read_log(&root.below("log"), findings),
+    }
+}
+
+/// One data thread per core, at most four.
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4)
+}
+
+fn read_log(section: &Section<'_>, findings: &mut Findings) -> LogSettings {
+    let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let format = section.choice("format", &formats, findings).unwrap_or_default();
+    let filter = section.filled("filter", findings).unwrap_or_else(|| "info".to_owned());
+    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&filter) {
+        let what = format!("is {filter:?}, which is no filter: {error}");
+        section.error(
+            "filter",
+            &what,
+            "write a level, or directives such as \"info,leasehold::pool=debug\"",
+            findings,
+        );
+    }
+    LogSettings { format, filter }
+}
