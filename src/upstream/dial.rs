@@ -40,7 +40,7 @@ impl Target {
     /// # Errors
     /// [`TlsError`] if TLS cannot be set up.
     pub fn new(settings: UpstreamSettings) -> Result<Self, TlsError> {
-        let unix = settings.host.starts_with('/');
+        let unix = settings.socket_dir().is_some();
         let tls =
             if unix { TlsPolicy::Never } else { TlsPolicy::new(settings.sslmode, &settings.sslrootcert)? };
         Ok(Self { settings, tls })

@@ -1,5 +1,6 @@
 //! The settings of this room, as the configuration fills them in.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::net::{SslMode, SslRoots};
@@ -25,4 +26,12 @@ pub struct UpstreamSettings {
     pub tcp_keepalive: Duration,
     /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT); zero: the system's default.
     pub tcp_user_timeout: Duration,
+}
+
+impl UpstreamSettings {
+    /// The directory of the server's Unix socket, if `host` is one.
+    #[must_use]
+    pub fn socket_dir(&self) -> Option<PathBuf> {
+        self.host.starts_with('/').then(|| PathBuf::from(&self.host))
+    }
 }
