@@ -2,7 +2,7 @@
 //! someone must act; warn: degraded; info: the steps. User names yes, secrets
 //! never.
 
-use tracing::{debug, %error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Driver;
 use crate::clock::Moment;

@@ -273,10 +273,7 @@ async fn the_log_tells_each_step_with_its_fields_and_no_secret() {
         "retiring pool=app generation=1",
         "revoked pool=app generation=2",
     ] {
-        assert!(
-            text.replace("pool=app generation", "pool=app generation").contains(part),
-            "{part}: {text}"
-        );
+        assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains(PASSWORD));
 }
