@@ -80,7 +80,7 @@ async fn a_user_is_made_renewed_and_dropped_by_an_admin_who_is_no_superuser() {
     assert!(shrunk);
 
     source.revoke(&issued).await.unwrap();
-    assert_eq!(users(&postgres).await, [other.login.user.clone()]);
+    assert_eq!(users(&postgres).await, vec![other.login.user.clone()]);
     source.revoke(&issued).await.unwrap();
     gone(source.renew(&issued).await);
     source.revoke(&other).await.unwrap();

@@ -27,7 +27,7 @@ async fn approle_issues_renews_and_removes_a_user() {
     assert_eq!(issued.term.lease, Duration::from_secs(8));
     assert!(issued.term.renewable);
     assert!(issued.term.token_end.unwrap() > issued.term.end());
-    assert_eq!(shop.users().await, [issued.login.user.clone()]);
+    assert_eq!(shop.users().await, vec![issued.login.user.clone()]);
 
     let term = source.renew(&issued).await.unwrap();
     assert!(term.end() > issued.term.end() && term.lease == Duration::from_secs(8));
