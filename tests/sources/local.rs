@@ -80,7 +80,7 @@ async fn a_user_is_made_renewed_and_dropped_by_an_admin_who_is_no_superuser() {
     assert!(shrunk);
 
     source.revoke(&issued).await.unwrap();
-    assert_eq!(users(&postgres).await, [other.login.user.clone()]);
+    assert_eq!(users(&postgres).await, vec![other.login.user.clone()]);
     source.revoke(&issued).await.unwrap();
     gone(source.renew(&issued).await);
     source.revoke(&other).await.unwrap();
@@ -206,6 +206,32 @@ async fn recover_removes_what_a_crash_left_and_nothing_else() {
     assert!(held, "a living instance did not take its lock again");
     assert_eq!(next.recover().await.unwrap(), 0);
     living.revoke(&kept).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_whose_making_was_given_up_is_gone_after_the_next_issue() {
+    let postgres = or_skip!(database().await);
+    let file = admin_file(&plain_admin(&postgres));
+    let mut slow = settings(&file, "app");
+    slow.creation_statements.push("SELECT pg_sleep(0.3)".into());
+    let source = LocalSource::new(slow).unwrap();
+    // Given up at moments all around the commit.
+    let mut expected = Vec::new();
+    for patience in (280..360).step_by(5).chain([0, 20, 50]) {
+        match tokio::time::timeout(Duration::from_millis(patience), source.issue()).await {
+            Ok(issued) => expected.push(issued.unwrap().login.user),
+            Err(_given_up) => {}
+        }
+    }
+    expected.push(source.issue().await.unwrap().login.user);
+    expected.sort();
+    let settled = wait_until(Duration::from_secs(5), async || {
+        let mut there = users(&postgres).await;
+        there.sort();
+        there == expected
+    })
+    .await;
+    assert!(settled, "{:?} instead of {expected:?}", users(&postgres).await);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! [`Source`] over an admin connection.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -73,6 +74,9 @@ pub struct LocalSource {
     settings: LocalSettings,
     instance: Instance,
     admin: Admin,
+    /// Users whose making was begun and not seen to succeed: the commit's answer
+    /// got lost, or the caller went away. The next issue removes them.
+    unsettled: Mutex<Vec<String>>,
 }
 
 impl std::fmt::Debug for LocalSource {
@@ -93,7 +97,7 @@ impl LocalSource {
         })?;
         let instance = Instance::random();
         let admin = Admin::new(settings.admin_url_file.clone(), instance);
-        Ok(Self { settings, instance, admin })
+        Ok(Self { settings, instance, admin, unsettled: Mutex::new(Vec::new()) })
     }
 
     fn fill_all(
@@ -107,6 +111,20 @@ impl LocalSource {
             .map(|statement| fill(statement, values))
             .collect::<Result<_, _>>()
             .map_err(|why| SourceError::Misconfigured { message: format!("{what}: {why}") })
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, Vec<String>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Best effort: what stays is tried again before the next user.
+    async fn settle(&self, client: &mut Client) {
+        let names = self.unsettled().clone();
+        for name in names {
+            if self.remove(client, &name).await.is_ok() {
+                self.unsettled().retain(|other| *other != name);
+            }
+        }
     }
 
     /// Runs `work` on the admin connection within a bound; a connection that was
@@ -297,8 +315,13 @@ impl Source for LocalSource {
         let name = new_name(&self.settings.pool, self.instance, unix_time);
         let lease = self.settings.default_ttl.min(self.settings.max_ttl);
         let sent = Moment::now();
-        self.with_admin("making a user", async |client| self.make(client, &name, &verifier, lease).await)
-            .await?;
+        self.with_admin("making a user", async |client| {
+            self.settle(client).await;
+            self.unsettled().push(name.clone());
+            self.make(client, &name, &verifier, lease).await
+        })
+        .await?;
+        self.unsettled().retain(|other| *other != name);
         Ok(Issued {
             grant: Grant { lease_id: lease_id(&name, sent), own_token: None },
             login: Login { user: name, password },
@@ -344,7 +367,7 @@ async fn expiration(transaction: &Transaction<'_>, ttl: Duration) -> Result<Stri
     // A year 9999 is as good as never, and interval arithmetic does not overflow.
     let seconds = ttl.saturating_add(SLACK).as_secs().min(1_000_000_000);
     let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
-    let query = "SELECT to_char((clock_timestamp() AT TIME ZONE 'UTC') + $1 * interval '1 second', \
+    let query = "SELECT to_char((clock_timestamp() AT TIME ZONE 'UTC') + $1::int4 * interval '1 second', \
                  'YYYY-MM-DD HH24:MI:SS\"+0000\"')";
     transaction.query_one(query, &[&seconds]).await?.try_get(0)
 }
@@ -442,7 +465,8 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_refused_at_once() {
         assert!(check(&settings()).is_ok());
-        let bad: [(&str, fn(&mut LocalSettings)); 8] = [
+        type Spoil = fn(&mut LocalSettings);
+        let bad: [(&str, Spoil); 8] = [
             ("creation_statements is empty", |s| s.creation_statements = vec![" ".into()]),
             ("below 1s", |s| s.default_ttl = Duration::from_millis(10)),
             ("below default_ttl", |s| s.max_ttl = Duration::from_secs(1)),

@@ -191,7 +191,7 @@ fn http_client(settings: &VaultSettings) -> Result<reqwest::Client, String> {
         .no_proxy()
         .timeout(settings.timeout)
         .connect_timeout(settings.timeout)
-        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_idle_timeout(Duration::from_secs(10))
         .user_agent(concat!("leasehold/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|e| format!("cannot set the HTTP client up: {}", deepest(&e)))

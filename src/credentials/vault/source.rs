@@ -11,7 +11,7 @@ use vaultrs::api::database::responses::GenerateCredentialsResponse;
 
 use super::client::{Client, Failure, header_of_token, read_secret};
 use super::endpoints::{RenewLease, Reply, RevokeLease, TokenData, TokenSelf};
-use super::errors::Call;
+use super::errors::{Call, Refusal};
 use crate::clock::Moment;
 use crate::credentials::{Grant, Issued, Login, Source, SourceError, Term, VaultAuth, VaultSettings};
 use crate::secret::Secret;
@@ -34,6 +34,17 @@ impl std::fmt::Debug for VaultSource {
             .field("path", &self.path)
             .finish_non_exhaustive()
     }
+}
+
+/// What `lookup-self` says of a token that something else was refused to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Dead,
+    Alive,
+    /// Refused without a reason: dead on a Vault that does not tell, or not allowed to look itself up.
+    DeadOrMute,
+    /// Could not be asked.
+    Unknown,
 }
 
 /// A token to call with, and when it ends.
@@ -229,32 +240,45 @@ impl VaultSource {
     async fn explain(&self, call: &Call, token: Option<&Secret>, failure: Failure) -> SourceError {
         match (token, failure) {
             (Some(token), Failure::Refused(refusal)) if refusal.status == 403 => {
-                if refusal.names_a_dead_token() || self.is_dead(token).await {
-                    dead_token(&refusal.text)
-                } else {
-                    Failure::Refused(refusal).into_error(call)
+                match self.life(token, &refusal).await {
+                    Life::Dead => dead_token(&refusal.text),
+                    Life::DeadOrMute => SourceError::Denied {
+                        message: format!(
+                            "vault denies {} and lookup-self ({}): the token is dead, or its policies lack {} and {}",
+                            call.path(),
+                            refusal.text,
+                            call.rule(),
+                            Call::LookupSelf.rule()
+                        ),
+                    },
+                    Life::Alive | Life::Unknown => Failure::Refused(refusal).into_error(call),
                 }
             }
             (_, failure) => failure.into_error(call),
         }
     }
 
-    /// Only a clear 403 counts: an outage says nothing about a token.
-    async fn is_dead(&self, token: &Secret) -> bool {
-        matches!(self.lookup(token).await, Err(Failure::Refused(refusal)) if refusal.status == 403)
+    /// Whether a token lives to which `refusal` was given. An outage says nothing about it.
+    async fn life(&self, token: &Secret, refusal: &Refusal) -> Life {
+        if refusal.names_a_dead_token() {
+            return Life::Dead;
+        }
+        match self.lookup(token).await {
+            Ok(_) => Life::Alive,
+            Err(Failure::Refused(refusal)) if refusal.names_a_dead_token() => Life::Dead,
+            Err(Failure::Refused(refusal)) if refusal.status == 403 => Life::DeadOrMute,
+            Err(_) => Life::Unknown,
+        }
     }
 
     async fn revoke_token(&self, issued: &Issued, token: &Secret) -> Result<(), SourceError> {
         match self.client.call(Some(token), TokenSelf::Revoke).await {
             Ok(_) => Ok(()),
-            Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                if refusal.names_a_dead_token() || self.is_dead(token).await {
-                    return Ok(());
-                }
+            Err(Failure::Refused(refusal)) if refusal.names_a_dead_token() => Ok(()),
+            // 400: batch tokens cannot be revoked. 403: dead, or without the default policy.
+            Err(Failure::Refused(refusal)) if matches!(refusal.status, 400 | 403) => {
                 self.revoke_lease(issued, token).await
             }
-            // Batch tokens cannot be revoked; their leases can.
-            Err(Failure::Refused(refusal)) if refusal.status == 400 => self.revoke_lease(issued, token).await,
             Err(failure) => Err(failure.into_error(&Call::RevokeSelf)),
         }
     }
@@ -265,14 +289,13 @@ impl VaultSource {
             Ok(_) => Ok(()),
             Err(Failure::Refused(refusal)) if refusal.says_the_lease_is_gone() => Ok(()),
             Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                if !refusal.names_a_dead_token()
-                    && !self.is_dead(token).await
-                    && !self.told_of_revoke.swap(true, Ordering::Relaxed)
-                {
+                let dead = self.life(token, &refusal).await == Life::Dead;
+                if !dead && !self.told_of_revoke.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         user = issued.login.user,
                         rule = Call::RevokeLease.rule(),
-                        "the token may not revoke leases, so users live on until their lease ends; add this rule to its policy"
+                        "the token may not revoke leases, so users live on until their lease ends; \
+                         add this rule to its policy"
                     );
                 }
                 Ok(())
@@ -308,7 +331,7 @@ impl Source for VaultSource {
             match self.renew_token(token).await {
                 Ok(end) => token_end = end,
                 Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                    if refusal.names_a_dead_token() || self.is_dead(token).await {
+                    if self.life(token, &refusal).await == Life::Dead {
                         return Err(gone_with_token(&refusal.text));
                     }
                 }
@@ -321,7 +344,7 @@ impl Source for VaultSource {
         let body = match self.client.call(Some(token), endpoint).await {
             Ok(body) => body,
             Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                if refusal.names_a_dead_token() || self.is_dead(token).await {
+                if self.life(token, &refusal).await == Life::Dead {
                     return Err(gone_with_token(&refusal.text));
                 }
                 return Err(Failure::Refused(refusal).into_error(&Call::RenewLease));
