@@ -112,10 +112,10 @@ fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// Each client and each upstream is an open file: take as many as the system allows us.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-            tracing::debug!(%error, "the limit of open files stays as it is");
-        }
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::debug!(%error, "the limit of open files stays as it is");
     }
 }
 
