@@ -24,11 +24,14 @@
 //! `secret` and `clock` are leaves that every room may use.
 
 pub mod app;
+pub mod cancel;
 pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod net;
 pub mod pool;
+pub mod scram;
 pub mod secret;
 pub mod session;
 pub mod upstream;
+pub mod wire;

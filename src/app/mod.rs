@@ -1,8 +1,10 @@
 //! Composition: starts the rooms, joins them, and stops them in order.
 
 pub mod logging;
-mod proxy_stub;
+mod proxy;
 mod settings;
+mod stats;
 
-pub use proxy_stub::{Proxy, StartError};
+pub use proxy::{Proxy, StartError};
 pub use settings::{LogFormat, LogSettings, Settings};
+pub use stats::PoolStats;

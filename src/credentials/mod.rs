@@ -8,10 +8,22 @@
 
 mod fleet;
 mod generation;
+mod keeper;
+mod life;
+mod local;
+mod schedule;
 mod settings;
+mod snapshot;
 mod source;
+mod tls;
+mod vault;
 
 pub use fleet::{CutReason, Fleet, SurveyError, UserState, VerifyError};
 pub use generation::{Generation, GenerationId, Login};
+pub use keeper::{Keeper, ShutdownReport};
+pub use life::GenerationState;
+pub use local::{LocalSettings, LocalSource};
 pub use settings::{RotationSettings, SourceSettings, VaultAuth, VaultSettings};
+pub use snapshot::{GenerationSnapshot, KeeperSnapshot};
 pub use source::{Grant, Issued, Source, SourceError, Term};
+pub use vault::{QUIET, VaultEnvError, VaultEnvironment, VaultSource, from_environment};

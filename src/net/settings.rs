@@ -1,6 +1,7 @@
 //! TLS choices, in libpq's words (PostgreSQL manual, section 34.19).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `sslmode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,4 +27,13 @@ pub enum SslRoots {
     System,
     /// A PEM file, and nothing else.
     File(PathBuf),
+}
+
+/// When a silent TCP peer is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SocketTimes {
+    /// Idle time before keepalive probes; zero: the system's default.
+    pub keepalive: Duration,
+    /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT); zero: the system's default.
+    pub user_timeout: Duration,
 }

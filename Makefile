@@ -1,0 +1,31 @@
+# The two that matter: `make demo` shows it at work, `make test` proves it. Each installs what is
+# missing (Debian or Ubuntu with a Rust toolchain, as root or with sudo).
+
+.PHONY: help demo test lint bench deps
+
+help:
+	@echo 'make demo    a throw-away PostgreSQL, the proxy, and load, live (ARGS="--duration 60s")'
+	@echo 'make test    formatting, lints, documentation, and every test on real servers'
+	@echo 'make lint    the first three of these'
+	@echo 'make bench   the benchmarks'
+	@echo 'make deps    only installs what demo and test need'
+
+# As root too: the demo runs PostgreSQL as another user by itself.
+demo:
+	@scripts/install-deps
+	cargo build --locked --release
+	$${CARGO_TARGET_DIR:-target}/release/leasehold demo $(ARGS)
+
+test:
+	@scripts/install-deps
+	@scripts/test
+
+lint:
+	@scripts/lint
+
+bench:
+	cargo bench --locked
+
+deps:
+	@scripts/install-deps
+	@scripts/build-vault-server

@@ -1,0 +1,2 @@
+-- What Vault does by itself, written out.
+ALTER ROLE "{{name}}" VALID UNTIL '{{expiration}}';

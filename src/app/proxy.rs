@@ -1,0 +1,281 @@
+//! A running proxy: data threads, keepers, listeners and the console, started
+//! in this order and stopped in the other.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::Settings;
+use super::stats::PoolStats;
+use crate::cancel::Cancels;
+use crate::credentials::{
+    Fleet, Keeper, KeeperSnapshot, LocalSettings, LocalSource, Source, SourceError, SourceSettings,
+    VaultSettings, VaultSource,
+};
+use crate::net::TlsError;
+use crate::pool::{Pool, PoolSettings, ShardPort};
+use crate::session::{Accepting, ClientPort, ConsoleClient, Crowd, ListenError, Listeners, ShardPlan};
+
+/// The pool counts shards in the bits of one word.
+const MOST_THREADS: usize = 64;
+/// What closing connections may take once everything is revoked.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Why a proxy could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// TLS towards a database cannot be set up.
+    #[error("database {database:?}: {source}")]
+    Tls {
+        /// Which database.
+        database: String,
+        /// What is wrong.
+        source: TlsError,
+    },
+    /// A source of users cannot be set up.
+    #[error("database {database:?}: {source}")]
+    Source {
+        /// Which database.
+        database: String,
+        /// What is wrong.
+        source: SourceError,
+    },
+    /// A database uses Vault, but there are no settings for it.
+    #[error(
+        "database {database:?} takes its users from Vault, but [vault] is missing: set vault.address or VAULT_ADDR"
+    )]
+    NoVault {
+        /// Which database.
+        database: String,
+    },
+    /// A thread or runtime cannot be started.
+    #[error("cannot start a data thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// A proxy that serves until it is stopped. Several may run in one process.
+#[derive(Debug)]
+pub struct Proxy {
+    databases: Vec<Database>,
+    shards: Vec<ShardPort>,
+    clients: Vec<ClientPort>,
+    threads: Vec<JoinHandle<()>>,
+    accepting: Accepting,
+    tcp: Option<SocketAddr>,
+    shutdown_timeout: Duration,
+    console: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Database {
+    pool: Arc<Pool>,
+    keeper: Keeper,
+}
+
+impl Proxy {
+    /// Binds the listeners, starts the data threads and asks for the first users; does not
+    /// wait for them. The keepers and the console run on the current runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let threads = settings.threads.clamp(1, MOST_THREADS);
+        let listeners = Listeners::bind(&settings.listen)?;
+        let tcp = listeners.tcp_addr();
+        let (shards, words): (Vec<_>, Vec<_>) = (0..threads).map(|_| ShardPort::new()).unzip();
+
+        let mut pools = Vec::new();
+        for (index, (pool, source)) in settings.databases.iter().enumerate() {
+            let database = || pool.name.clone();
+            let made = Pool::new(pool.clone(), index, shards.clone())
+                .map_err(|source| StartError::Tls { database: database(), source })?;
+            let source = make_source(pool, source, settings.vault.as_ref())?;
+            pools.push((Arc::new(made), source));
+        }
+        let shared: Vec<Arc<Pool>> = pools.iter().map(|(pool, _)| pool.clone()).collect();
+
+        let crowd = Crowd::new(settings.listen.clone(), threads);
+        let cancels = Cancels::new(shards.clone());
+        let (console_port, console_clients) = mpsc::unbounded_channel();
+        let mut data = Vec::new();
+        let mut clients = Vec::new();
+        for (index, words) in words.into_iter().enumerate() {
+            let (plan, port) = ShardPlan::new(
+                index,
+                shared.clone(),
+                crowd.clone(),
+                cancels.clone(),
+                console_port.clone(),
+                words,
+            );
+            data.push(start_thread(index, plan)?);
+            clients.push(port);
+        }
+
+        let databases: Vec<Database> = pools
+            .into_iter()
+            .map(|(pool, source)| {
+                let name = pool.settings().name.clone();
+                let fleet: Arc<dyn Fleet> = pool.clone();
+                let keeper = Keeper::spawn(name, source, fleet, settings.rotation.clone());
+                Database { pool, keeper }
+            })
+            .collect();
+        for database in &databases {
+            tokio::spawn(tell_trouble(database.pool.clone(), database.keeper.subscribe()));
+        }
+        let console = tokio::spawn(serve_console(console_clients));
+        let accepting = listeners.start(&clients, &crowd)?;
+        info!(
+            tcp = tcp.map(|a| a.to_string()),
+            unix_dir = settings.listen.unix_dir.as_ref().map(|d| d.display().to_string()),
+            threads,
+            databases = databases.len(),
+            version = env!("CARGO_PKG_VERSION"),
+            "listening"
+        );
+        Ok(Self {
+            databases,
+            shards,
+            clients,
+            threads: data,
+            accepting,
+            tcp,
+            shutdown_timeout: settings.shutdown_timeout,
+            console,
+        })
+    }
+
+    /// Where TCP clients come in, with the port that the system chose for port 0.
+    #[must_use]
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// The users of one database.
+    #[must_use]
+    pub fn keeper(&self, database: &str) -> Option<KeeperSnapshot> {
+        self.database(database).map(|database| database.keeper.snapshot())
+    }
+
+    /// Connections of one generation of one database.
+    #[must_use]
+    pub fn connections(&self, database: &str, id: crate::credentials::GenerationId) -> usize {
+        self.database(database).map_or(0, |database| database.pool.connections(id))
+    }
+
+    /// Asks for a new user for one database now; false if that is under way already.
+    pub async fn rotate(&self, database: &str) -> bool {
+        match self.database(database) {
+            Some(database) => database.keeper.rotate().await,
+            None => false,
+        }
+    }
+
+    /// Figures of one database, added up over the shards.
+    pub async fn stats(&self, database: &str) -> Option<PoolStats> {
+        let index = self.database(database)?.pool.index();
+        Some(PoolStats::gather(&self.shards, index).await)
+    }
+
+    fn database(&self, name: &str) -> Option<&Database> {
+        self.databases.iter().find(|database| database.pool.settings().name == name)
+    }
+
+    /// Stops accepting, lets transactions end within `shutdown_timeout`, revokes every user,
+    /// and closes everything.
+    pub async fn stop(self) {
+        let Self { databases, shards, clients, threads, accepting, shutdown_timeout, console, .. } = self;
+        // Joins threads that leave accept(2) at once.
+        drop(accepting);
+        console.abort();
+        clients.iter().for_each(ClientPort::stop);
+        let keepers = databases.iter().map(|database| async move {
+            let report = database.keeper.shutdown(shutdown_timeout).await;
+            if !report.is_clean() {
+                let users: Vec<&str> =
+                    report.left.iter().map(|generation| generation.user.as_str()).collect();
+                warn!(
+                    pool = %database.pool.settings().name,
+                    users = users.join(","),
+                    issuing = report.issuing,
+                    "not_revoked: these users end with their lease"
+                );
+            }
+        });
+        futures_util::future::join_all(keepers).await;
+        drop((clients, shards));
+        let joining = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+        });
+        let _ = tokio::time::timeout(LAST_WORDS, joining).await;
+        info!("stopped");
+    }
+}
+
+fn start_thread(index: usize, plan: ShardPlan) -> io::Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+    let (started, outcome) = std::sync::mpsc::channel();
+    let handle = thread.spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                let _ = started.send(Ok(()));
+                runtime.block_on(plan.run());
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
+        }
+    })?;
+    outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")))?;
+    Ok(handle)
+}
+
+fn make_source(
+    pool: &PoolSettings,
+    source: &SourceSettings,
+    vault: Option<&VaultSettings>,
+) -> Result<Arc<dyn Source>, StartError> {
+    let database = || pool.name.clone();
+    let wrong = |source| StartError::Source { database: database(), source };
+    if let Some(local) = LocalSettings::of_pool(source, &pool.name, pool.upstream.role.as_deref()) {
+        return Ok(Arc::new(LocalSource::new(local).map_err(wrong)?));
+    }
+    match source {
+        SourceSettings::Vault { path } => {
+            let vault = vault.ok_or_else(|| StartError::NoVault { database: database() })?;
+            Ok(Arc::new(VaultSource::new(vault.clone(), path.clone()).map_err(wrong)?))
+        }
+        SourceSettings::Local { .. } => {
+            Err(wrong(SourceError::Misconfigured { message: "not a source that is known here".into() }))
+        }
+    }
+}
+
+/// Keeps the reason why there is no user where a refused client can be told.
+async fn tell_trouble(pool: Arc<Pool>, mut keeper: tokio::sync::watch::Receiver<KeeperSnapshot>) {
+    while keeper.changed().await.is_ok() {
+        let snapshot = keeper.borrow_and_update().clone();
+        if snapshot.active.is_none() {
+            pool.set_trouble(snapshot.last_error);
+        }
+    }
+}
+
+async fn serve_console(mut clients: mpsc::UnboundedReceiver<ConsoleClient>) {
+    while let Some(client) = clients.recv().await {
+        drop(client);
+    }
+}

@@ -1,0 +1,186 @@
+//! From what Vault answered to what the keeper shall think of it.
+//!
+//! Sources: <https://developer.hashicorp.com/vault/api-docs#http-status-codes>
+//! and what Vault 1.21 was seen to say.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::credentials::SourceError;
+
+/// An answer that is not a success; never holds a body that is not Vault's own error list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("status {status}: {text}")]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// Vault's error texts, joined; empty if the body was something else.
+    pub(super) text: String,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Reads the error list of a body and keeps nothing else of it.
+    pub(super) fn new(status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
+        #[derive(Deserialize)]
+        struct Errors {
+            #[serde(default)]
+            errors: Vec<String>,
+        }
+        let text = serde_json::from_slice::<Errors>(body).map(|e| e.errors.join("; ")).unwrap_or_default();
+        Self { status, text: tidy(&text), retry_after }
+    }
+
+    /// 403 whose text says that the token itself is unknown (Vault 1.15 and newer).
+    pub(super) fn names_a_dead_token(&self) -> bool {
+        self.status == 403 && (self.text.contains("invalid token") || self.text.contains("bad token"))
+    }
+
+    /// The lease is not there any more.
+    pub(super) fn says_the_lease_is_gone(&self) -> bool {
+        ["lease not found", "lease expired", "lease is not found", "invalid lease"]
+            .iter()
+            .any(|said| self.text.contains(said))
+    }
+
+    fn said(&self) -> String {
+        match self.text.as_str() {
+            "" => format!("status {}, no text of Vault's own", self.status),
+            text => format!("status {}: {text}", self.status),
+        }
+    }
+}
+
+/// One line, bounded: multi-line plugin errors would break log lines.
+fn tidy(text: &str) -> String {
+    const LIMIT: usize = 400;
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.len() > LIMIT {
+        let cut = (0..=LIMIT).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
+        line.truncate(cut);
+        line.push('…');
+    }
+    line
+}
+
+/// Which call was refused, for the words and for texts that mean different things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Call {
+    /// `auth/<mount>/login`
+    Login { mount: String },
+    /// `<mount>/creds/<role>`
+    Issue { path: String },
+    /// `sys/leases/renew`
+    RenewLease,
+    /// `sys/leases/revoke`
+    RevokeLease,
+    /// `auth/token/lookup-self`
+    LookupSelf,
+    /// `auth/token/renew-self`
+    RenewSelf,
+    /// `auth/token/revoke-self`
+    RevokeSelf,
+}
+
+impl Call {
+    /// The path below `/v1/`.
+    pub(super) fn path(&self) -> String {
+        match self {
+            Self::Login { mount } => format!("auth/{mount}/login"),
+            Self::Issue { path } => path.clone(),
+            Self::RenewLease => "sys/leases/renew".to_owned(),
+            Self::RevokeLease => "sys/leases/revoke".to_owned(),
+            Self::LookupSelf => "auth/token/lookup-self".to_owned(),
+            Self::RenewSelf => "auth/token/renew-self".to_owned(),
+            Self::RevokeSelf => "auth/token/revoke-self".to_owned(),
+        }
+    }
+
+    /// The rule that a policy needs for it.
+    pub(super) fn rule(&self) -> String {
+        let capability = match self {
+            Self::Issue { .. } | Self::LookupSelf => "read",
+            _ => "update",
+        };
+        format!("path \"{}\" {{ capabilities = [\"{capability}\"] }}", self.path())
+    }
+}
+
+/// The one place where a refusal gets its meaning.
+///
+/// A 403 is taken for a missing policy here; the caller that can ask
+/// `lookup-self` tells a dead token from it first.
+pub(super) fn classify(call: &Call, refusal: &Refusal) -> SourceError {
+    let (path, said, text) = (call.path(), refusal.said(), refusal.text.as_str());
+    let lease = matches!(call, Call::RenewLease | Call::RevokeLease);
+    if lease && (refusal.says_the_lease_is_gone() || text.contains("lease is not renewable")) {
+        return SourceError::Gone { message: format!("vault will not renew the lease ({said})") };
+    }
+    if text.contains("no handler for route") || text.contains("unsupported path") {
+        let mount = path.split('/').next().unwrap_or_default();
+        let what = match call {
+            Call::Login { mount } => {
+                format!("no auth method is mounted at auth/{mount}; check vault.auth.mount")
+            }
+            _ => format!("no secrets engine serves {path}; check the mount ({mount}) and the namespace"),
+        };
+        return SourceError::Misconfigured { message: format!("{what} ({said})") };
+    }
+    if text.contains("unknown role") {
+        return SourceError::Misconfigured {
+            message: format!(
+                "vault has no database role at {path}; create it or correct credentials.path ({said})"
+            ),
+        };
+    }
+    match (call, refusal.status) {
+        (Call::Login { .. }, 400 | 401 | 403) => SourceError::Denied {
+            message: format!(
+                "vault refused the AppRole login at {path} ({said}); check role_id, the secret id and its uses, \
+                 ttl and CIDR bounds; five bad logins lock the role id for 15 minutes for everybody"
+            ),
+        },
+        (_, 401 | 403) => SourceError::Denied {
+            message: format!("vault denies {path} ({said}); add to the token's policy: {}", call.rule()),
+        },
+        (_, 503) if text.contains("sealed") => SourceError::Unavailable {
+            message: format!("vault is sealed ({said}); unseal it"),
+            retry_after: refusal.retry_after,
+        },
+        (_, 501) => SourceError::Misconfigured {
+            message: format!("vault is not initialised ({said}); initialise it or check vault.address"),
+        },
+        (_, 429) => SourceError::Unavailable {
+            message: format!("vault's rate limit or lease quota refuses {path} ({said}); it is tried again"),
+            retry_after: refusal.retry_after,
+        },
+        (_, 472 | 473) => SourceError::Unavailable {
+            message: format!(
+                "this vault is a standby that does not forward {path} ({said}); point vault.address at the cluster"
+            ),
+            retry_after: refusal.retry_after,
+        },
+        (_, 408 | 412 | 425 | 500..=599) => SourceError::Unavailable {
+            message: format!(
+                "vault could not do {path} ({said}); look at vault's log and at the database behind it"
+            ),
+            retry_after: refusal.retry_after,
+        },
+        // Every failure of a renewal is 400: what is not known to be final is not final.
+        (Call::RenewLease | Call::RevokeLease | Call::RenewSelf | Call::RevokeSelf, 400) => {
+            SourceError::Unavailable {
+                message: format!("vault could not do {path} ({said})"),
+                retry_after: refusal.retry_after,
+            }
+        }
+        _ => SourceError::Misconfigured {
+            message: format!(
+                "vault does not understand {path} ({said}); check vault.address and credentials.path"
+            ),
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "errors_tests.rs"]
+mod tests;

@@ -1,0 +1,20 @@
+//! Users from the database secrets engine of HashiCorp Vault or OpenBao.
+//!
+//! AppRole: each user gets a login of its own, so that its end is one clock
+//! and `revoke-self` removes it under the default policy. A given token is
+//! shared by all users, its end bounds them all, and it is never revoked by us.
+
+mod client;
+mod endpoints;
+mod env;
+mod errors;
+mod redirect;
+mod source;
+
+pub use env::{VaultEnvError, VaultEnvironment, from_environment};
+pub use source::VaultSource;
+
+/// Log directives that keep libraries quiet which log each failed call several
+/// times over, or (at debug) the statements they run. Put them before the user's own.
+pub const QUIET: &[&str] =
+    &["vaultrs=off", "rustify=off", "tokio_postgres=info", "hyper_util=info", "reqwest=info"];

@@ -1,0 +1,279 @@
+//! A byte stream to a client or a server: TCP, Unix, or TLS over either.
+
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use rustls::ClientConnection;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected stream, registered with the runtime it was made on.
+#[derive(Debug)]
+pub struct Stream {
+    socket: Socket,
+    tls: Option<Box<ClientConnection>>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A stream that belongs to no runtime, on its way to another thread.
+#[derive(Debug)]
+pub struct Detached {
+    socket: DetachedSocket,
+    tls: Option<Box<ClientConnection>>,
+}
+
+#[derive(Debug)]
+enum DetachedSocket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Stream {
+    /// A plain TCP stream.
+    #[must_use]
+    pub fn tcp(socket: TcpStream) -> Self {
+        Self { socket: Socket::Tcp(socket), tls: None }
+    }
+
+    /// A plain Unix stream.
+    #[must_use]
+    pub fn unix(socket: UnixStream) -> Self {
+        Self { socket: Socket::Unix(socket), tls: None }
+    }
+
+    /// The same stream with TLS on top; the handshake happens on first use.
+    #[must_use]
+    pub fn with_tls(self, session: ClientConnection) -> Self {
+        Self { socket: self.socket, tls: Some(Box::new(session)) }
+    }
+
+    /// Whether TLS is on.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Takes the stream off its runtime.
+    ///
+    /// # Errors
+    /// If the runtime does not give it up; the connection is lost then.
+    pub fn detach(self) -> io::Result<Detached> {
+        let socket = match self.socket {
+            Socket::Tcp(s) => DetachedSocket::Tcp(s.into_std()?),
+            Socket::Unix(s) => DetachedSocket::Unix(s.into_std()?),
+        };
+        Ok(Detached { socket, tls: self.tls })
+    }
+
+    /// Reads into `buf`; 0 is the end. A short read clears readiness, so that
+    /// the next call costs no system call. Cancel safe.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        match &mut self.tls {
+            None => self.socket.poll_read(cx, buf),
+            Some(tls) => loop {
+                match tls.reader().read(buf) {
+                    Ok(n) => return Poll::Ready(Ok(n)),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    // The peer closed without close_notify, which PostgreSQL does.
+                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
+                    Err(e) => return Poll::Ready(Err(e)),
+                }
+                let read = tls.read_tls(&mut Blocking { socket: &mut self.socket, cx });
+                match read {
+                    Ok(_) => {
+                        tls.process_new_packets().map_err(io::Error::other)?;
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                    Err(e) => return Poll::Ready(Err(e)),
+                }
+                if tls.wants_write() {
+                    // Key updates and alerts; what does not fit now goes with the next write.
+                    let _ = flush_tls(tls, &mut self.socket, cx)?;
+                }
+            },
+        }
+    }
+
+    /// Writes some of `buf`. What TLS has taken but not sent is the business of
+    /// [`Stream::poll_flush`]. Cancel safe.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.tls {
+            None => self.socket.poll_write(cx, buf),
+            Some(tls) => {
+                ready!(flush_tls(tls, &mut self.socket, cx))?;
+                let n = tls.writer().write(buf)?;
+                let _ = flush_tls(tls, &mut self.socket, cx)?;
+                Poll::Ready(Ok(n))
+            }
+        }
+    }
+
+    /// Sends what TLS still holds; nothing to do without TLS.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.tls {
+            None => Poll::Ready(Ok(())),
+            Some(tls) => flush_tls(tls, &mut self.socket, cx),
+        }
+    }
+
+    /// Whether the peer sent something (or left) while nobody was reading,
+    /// as far as the runtime has been told: no system call unless it has.
+    #[must_use]
+    pub fn has_news(&mut self) -> bool {
+        if let Some(tls) = &mut self.tls
+            && !matches!(tls.process_new_packets(), Ok(state) if state.plaintext_bytes_to_read() == 0)
+        {
+            return true;
+        }
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let ready = match &self.socket {
+            Socket::Tcp(s) => s.poll_read_ready(&mut cx),
+            Socket::Unix(s) => s.poll_read_ready(&mut cx),
+        };
+        if ready.is_pending() {
+            return false;
+        }
+        // Readiness can be left over from a read that filled its buffer: look,
+        // which also clears it.
+        let mut byte = [0];
+        let looked = match &self.socket {
+            Socket::Tcp(s) => s.try_read(&mut byte),
+            Socket::Unix(s) => s.try_read(&mut byte),
+        };
+        !matches!(looked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Writes what fits without waiting, for a goodbye that nobody waits for.
+    pub fn try_goodbye(&mut self, bytes: &[u8]) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let _ = self.poll_write(&mut cx, bytes);
+    }
+}
+
+fn flush_tls(tls: &mut ClientConnection, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    while tls.wants_write() {
+        match tls.write_tls(&mut Blocking { socket, cx }) {
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(e) => return Poll::Ready(Err(e)),
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+impl Socket {
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        match self {
+            Self::Tcp(s) => ready!(Pin::new(s).poll_read(cx, &mut buf))?,
+            Self::Unix(s) => ready!(Pin::new(s).poll_read(cx, &mut buf))?,
+        }
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    #[inline]
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Unix(s) => Pin::new(s).poll_write(cx, buf),
+        }
+    }
+}
+
+/// Shows rustls a socket that blocks by saying `WouldBlock`.
+struct Blocking<'a, 'b> {
+    socket: &'a mut Socket,
+    cx: &'a mut Context<'b>,
+}
+
+impl Read for Blocking<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.socket.poll_read(self.cx, buf) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for Blocking<'_, '_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self.socket.poll_write(self.cx, buf) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let n = ready!(Stream::poll_read(self.get_mut(), cx, buf.initialize_unfilled()))?;
+        buf.advance(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Stream::poll_write(self.get_mut(), cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Stream::poll_flush(self.get_mut(), cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Some(tls) = &mut this.tls {
+            tls.send_close_notify();
+        }
+        ready!(Stream::poll_flush(this, cx))?;
+        match &mut this.socket {
+            Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
+
+impl Detached {
+    /// A plain TCP stream that was never on a runtime.
+    ///
+    /// # Errors
+    /// If it cannot be made non-blocking.
+    pub fn tcp(socket: std::net::TcpStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        socket.set_nodelay(true)?;
+        Ok(Self { socket: DetachedSocket::Tcp(socket), tls: None })
+    }
+
+    /// A plain Unix stream that was never on a runtime.
+    ///
+    /// # Errors
+    /// If it cannot be made non-blocking.
+    pub fn unix(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: DetachedSocket::Unix(socket), tls: None })
+    }
+
+    /// Registers the stream with the current runtime.
+    ///
+    /// # Errors
+    /// If the runtime refuses it; the connection is lost then.
+    pub fn attach(self) -> io::Result<Stream> {
+        let socket = match self.socket {
+            DetachedSocket::Tcp(s) => Socket::Tcp(TcpStream::from_std(s)?),
+            DetachedSocket::Unix(s) => Socket::Unix(UnixStream::from_std(s)?),
+        };
+        Ok(Stream { socket, tls: self.tls })
+    }
+}

@@ -1,0 +1,266 @@
+//! One pooled connection, and the tether by which others reach its holder.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::profile::Profile;
+use super::shared::Slot;
+use crate::credentials::{CutReason, Generation, GenerationId};
+use crate::net::{Detached, Peer, Stream};
+use crate::upstream::{Answer, Connected, QueryError, simple_query};
+use crate::wire::{CancelKey, Encoder};
+
+/// Numbers clients of this process, from 1, over all shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub u64);
+
+/// One row of SHOW SERVERS.
+#[derive(Debug, Clone)]
+pub struct ServerRow {
+    /// Which generation's user it is logged in as.
+    pub generation: GenerationId,
+    /// That user.
+    pub user: String,
+    /// The server's process id.
+    pub pid: Option<u32>,
+    /// The client that holds it; `None`: idle.
+    pub client: Option<ClientId>,
+    /// The address it went to.
+    pub peer: Peer,
+    /// When it was opened.
+    pub opened: Instant,
+}
+
+/// A connection, owned by whoever uses it.
+#[derive(Debug)]
+pub struct Conn {
+    /// The bytes: the relay reads and writes here.
+    pub stream: Stream,
+    /// The settings laid on it since login, in transaction mode.
+    pub dressed: Arc<Profile>,
+    pub(super) key: Arc<Profile>,
+    params: Vec<(String, String)>,
+    tethered: Tethered,
+    slot: Slot,
+}
+
+impl Conn {
+    pub(super) fn new(connected: Connected, key: Arc<Profile>, slot: Slot, registry: &Rc<Registry>) -> Self {
+        let Connected { stream, peer, key: cancel, params } = connected;
+        let tethered = registry.tether(peer, cancel, slot.generation().clone(), Instant::now());
+        Self { stream, dressed: Arc::default(), key, params, tethered, slot }
+    }
+
+    /// The generation whose user it is logged in as.
+    #[must_use]
+    pub fn generation(&self) -> &Arc<Generation> {
+        self.slot.generation()
+    }
+
+    /// What the server reported at login.
+    #[must_use]
+    pub fn params(&self) -> &[(String, String)] {
+        &self.params
+    }
+
+    /// The server's process id and cancel secret.
+    #[must_use]
+    pub fn cancel_key(&self) -> Option<&CancelKey> {
+        self.tethered.tether.cancel.as_ref()
+    }
+
+    /// Whether the holder was told to let go, and why.
+    #[inline]
+    #[must_use]
+    pub fn cut(&self) -> Option<CutReason> {
+        self.tethered.tether.cut.get()
+    }
+
+    /// Asks a question of our own between transactions. Not cancel safe: a cancelled
+    /// question closes the connection. `None`: the connection is lost.
+    pub async fn query(self, sql: &str) -> (Option<Self>, Result<Answer, QueryError>) {
+        let Self { stream, dressed, key, params, tethered, slot } = self;
+        let (stream, answer) = simple_query(stream, sql).await;
+        (stream.map(|stream| Self { stream, dressed, key, params, tethered, slot }), answer)
+    }
+
+    pub(super) fn tether(&self) -> &Rc<Tether> {
+        &self.tethered.tether
+    }
+
+    /// Says goodbye and closes.
+    pub fn close(mut self) {
+        let mut goodbye = Encoder::default();
+        goodbye.terminate();
+        self.stream.try_goodbye(&goodbye.into_bytes());
+    }
+
+    /// Takes the connection off this shard; `None` if the runtime does not give it up.
+    pub(super) fn detach(self) -> Option<DetachedConn> {
+        let Self { stream, dressed, key, params, tethered, slot } = self;
+        let tether = tethered.tether.clone();
+        drop(tethered);
+        Some(DetachedConn {
+            stream: stream.detach().ok()?,
+            dressed,
+            key,
+            params,
+            peer: tether.peer.clone(),
+            cancel: tether.cancel.clone(),
+            opened: tether.opened,
+            slot,
+        })
+    }
+}
+
+/// A connection on its way to another shard.
+#[derive(Debug)]
+pub struct DetachedConn {
+    stream: Detached,
+    dressed: Arc<Profile>,
+    key: Arc<Profile>,
+    params: Vec<(String, String)>,
+    peer: Peer,
+    cancel: Option<CancelKey>,
+    opened: Instant,
+    slot: Slot,
+}
+
+impl DetachedConn {
+    pub(super) fn attach(self, shard: usize, registry: &Rc<Registry>) -> Option<Conn> {
+        let Self { stream, dressed, key, params, peer, cancel, opened, mut slot } = self;
+        slot.move_to(shard);
+        let stream = stream.attach().ok()?;
+        let tethered = registry.tether(peer, cancel, slot.generation().clone(), opened);
+        Some(Conn { stream, dressed, key, params, tethered, slot })
+    }
+}
+
+/// How a connection is reached while somebody else owns it: to cancel what it
+/// runs, or to tell its holder to let go.
+#[derive(Debug)]
+pub(super) struct Tether {
+    pub(super) peer: Peer,
+    pub(super) cancel: Option<CancelKey>,
+    pub(super) generation: Arc<Generation>,
+    pub(super) opened: Instant,
+    holder: Cell<Option<ClientId>>,
+    waker: RefCell<Option<Waker>>,
+    cut: Cell<Option<CutReason>>,
+    cancels: Cell<u32>,
+    pub(super) cancels_done: Notify,
+}
+
+impl Tether {
+    pub(super) fn hold(&self, client: ClientId, waker: &Waker) {
+        self.holder.set(Some(client));
+        let mut mine = self.waker.borrow_mut();
+        match &mut *mine {
+            Some(kept) => kept.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    pub(super) fn release(&self) {
+        self.holder.set(None);
+    }
+
+    pub(super) fn holder(&self) -> Option<ClientId> {
+        self.holder.get()
+    }
+
+    pub(super) fn cut(&self, reason: CutReason) {
+        self.cut.set(Some(reason));
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// A CancelRequest is on its way: the connection must not change hands until it is done.
+    pub(super) fn cancel_begins(&self) {
+        self.cancels.set(self.cancels.get().saturating_add(1));
+    }
+
+    pub(super) fn cancel_ends(&self) {
+        self.cancels.set(self.cancels.get().saturating_sub(1));
+        self.cancels_done.notify_waiters();
+    }
+
+    pub(super) fn cancelling(&self) -> bool {
+        self.cancels.get() > 0
+    }
+
+    pub(super) fn row(&self) -> ServerRow {
+        ServerRow {
+            generation: self.generation.id(),
+            user: self.generation.login().user.clone(),
+            pid: self.cancel.as_ref().map(|key| key.pid),
+            client: self.holder.get(),
+            peer: self.peer.clone(),
+            opened: self.opened,
+        }
+    }
+}
+
+/// All connections of one shard's part of a pool, whoever holds them.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    tethers: RefCell<HashMap<u64, Rc<Tether>>>,
+    next: Cell<u64>,
+}
+
+impl Registry {
+    fn tether(
+        self: &Rc<Self>,
+        peer: Peer,
+        cancel: Option<CancelKey>,
+        generation: Arc<Generation>,
+        opened: Instant,
+    ) -> Tethered {
+        let id = self.next.get();
+        self.next.set(id.wrapping_add(1));
+        let tether = Rc::new(Tether {
+            peer,
+            cancel,
+            generation,
+            opened,
+            holder: Cell::new(None),
+            waker: RefCell::new(None),
+            cut: Cell::new(None),
+            cancels: Cell::new(0),
+            cancels_done: Notify::new(),
+        });
+        self.tethers.borrow_mut().insert(id, tether.clone());
+        Tethered { registry: self.clone(), id, tether }
+    }
+
+    /// A copy of the list, so that nothing is borrowed while it is used.
+    pub(super) fn all(&self) -> Vec<Rc<Tether>> {
+        self.tethers.borrow().values().cloned().collect()
+    }
+
+    /// Connections of one generation.
+    pub(super) fn count(&self, generation: GenerationId) -> usize {
+        self.tethers.borrow().values().filter(|t| t.generation.id() == generation).count()
+    }
+}
+
+/// Takes the tether off the list when the connection goes, however it goes.
+#[derive(Debug)]
+struct Tethered {
+    registry: Rc<Registry>,
+    id: u64,
+    tether: Rc<Tether>,
+}
+
+impl Drop for Tethered {
+    fn drop(&mut self) {
+        self.registry.tethers.borrow_mut().remove(&self.id);
+    }
+}

@@ -1,0 +1,94 @@
+//! What the keeper may ask of a pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::shard::ShardMessage;
+use super::shared::Pool;
+use crate::credentials::{CutReason, Fleet, Generation, GenerationId, SurveyError, UserState, VerifyError};
+
+#[async_trait]
+impl Fleet for Pool {
+    async fn verify(&self, generation: &Arc<Generation>) -> Result<(), VerifyError> {
+        self.watch.verify(self.target(), generation).await?;
+        self.ledger().admit(generation);
+        Ok(())
+    }
+
+    async fn warm(&self, generation: &Arc<Generation>) -> usize {
+        let mut replies = Vec::new();
+        self.broadcast(|| {
+            let (reply, answer) = oneshot::channel();
+            replies.push(answer);
+            ShardMessage::Warm { pool: self.index(), generation: generation.clone(), reply }
+        });
+        let mut opened: usize = 0;
+        for reply in replies {
+            opened = opened.saturating_add(reply.await.unwrap_or(0));
+        }
+        opened
+    }
+
+    fn activate(&self, generation: &Arc<Generation>) {
+        self.ledger().admit(generation);
+        self.set_trouble(None);
+        self.set_active(Some(generation.id()));
+        self.broadcast(|| ShardMessage::ActiveChanged { pool: self.index() });
+    }
+
+    fn retire(&self, generation: GenerationId) {
+        self.unset_active(generation);
+        self.watch.close(generation);
+        self.broadcast(|| ShardMessage::Retire { pool: self.index(), generation });
+    }
+
+    fn deactivate(&self, generation: GenerationId) {
+        self.unset_active(generation);
+        self.broadcast(|| ShardMessage::ActiveChanged { pool: self.index() });
+    }
+
+    fn cancel_busy(&self, generation: GenerationId) {
+        self.broadcast(|| ShardMessage::CancelBusy { pool: self.index(), generation });
+    }
+
+    fn cut(&self, generation: GenerationId, reason: CutReason) {
+        self.watch.close(generation);
+        self.broadcast(|| ShardMessage::Cut { pool: self.index(), generation, reason });
+    }
+
+    fn connections(&self, generation: GenerationId) -> usize {
+        self.ledger().open(generation)
+    }
+
+    async fn drained(&self, generation: GenerationId) {
+        loop {
+            let changed = self.drained.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.ledger().open(generation) == 0 {
+                break;
+            }
+            changed.await;
+        }
+        self.watch.close(generation);
+        self.ledger().forget(generation);
+    }
+
+    async fn survey(&self, users: &[String], patience: Duration) -> Result<Vec<UserState>, SurveyError> {
+        let generation = self.active().and_then(|id| self.generation(id));
+        let Some(generation) = generation else {
+            return Err(SurveyError { message: "no user is active to ask with".into() });
+        };
+        timeout(patience, self.watch.survey(self.target(), &generation, users)).await.unwrap_or_else(|_| {
+            Err(SurveyError { message: format!("no answer within {} s", patience.as_secs_f64()) })
+        })
+    }
+
+    async fn suspicion(&self) {
+        self.suspicion.notified().await;
+    }
+}

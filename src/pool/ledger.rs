@@ -1,0 +1,132 @@
+//! How many connections there are and may be: plain bookkeeping.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::credentials::{Generation, GenerationId};
+
+/// Connections of one pool by generation and by shard.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// The most of one generation.
+    size: usize,
+    /// The most of all generations.
+    max: usize,
+    total: usize,
+    held: Vec<usize>,
+    generations: BTreeMap<GenerationId, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    generation: Arc<Generation>,
+    open: usize,
+}
+
+impl Ledger {
+    pub(super) fn new(size: usize, max: usize, shards: usize) -> Self {
+        Self { size, max: max.max(size), total: 0, held: vec![0; shards], generations: BTreeMap::new() }
+    }
+
+    /// Makes a generation known; connections may be counted for it from here on.
+    pub(super) fn admit(&mut self, generation: &Arc<Generation>) {
+        self.generations
+            .entry(generation.id())
+            .or_insert_with(|| Entry { generation: generation.clone(), open: 0 });
+    }
+
+    /// A place for one more connection of this generation; `None` if a limit is reached
+    /// or the generation is unknown.
+    pub(super) fn take(&mut self, id: GenerationId, shard: usize) -> Option<Arc<Generation>> {
+        let entry = self.generations.get_mut(&id)?;
+        if entry.open >= self.size || self.total >= self.max {
+            return None;
+        }
+        entry.open = entry.open.saturating_add(1);
+        self.total = self.total.saturating_add(1);
+        if let Some(held) = self.held.get_mut(shard) {
+            *held = held.saturating_add(1);
+        }
+        Some(entry.generation.clone())
+    }
+
+    /// Gives a place back. True if the generation has none left.
+    pub(super) fn give(&mut self, id: GenerationId, shard: usize) -> bool {
+        self.total = self.total.saturating_sub(1);
+        if let Some(held) = self.held.get_mut(shard) {
+            *held = held.saturating_sub(1);
+        }
+        self.generations.get_mut(&id).is_none_or(|entry| {
+            entry.open = entry.open.saturating_sub(1);
+            entry.open == 0
+        })
+    }
+
+    /// A connection moved from one shard to another.
+    pub(super) fn moved(&mut self, from: usize, to: usize) {
+        if let Some(held) = self.held.get_mut(from) {
+            *held = held.saturating_sub(1);
+        }
+        if let Some(held) = self.held.get_mut(to) {
+            *held = held.saturating_add(1);
+        }
+    }
+
+    /// Connections that a shard has.
+    pub(super) fn held(&self, shard: usize) -> usize {
+        self.held.get(shard).copied().unwrap_or(0)
+    }
+
+    /// Connections of a generation, those being opened included.
+    pub(super) fn open(&self, id: GenerationId) -> usize {
+        self.generations.get(&id).map_or(0, |entry| entry.open)
+    }
+
+    /// A known generation.
+    pub(super) fn generation(&self, id: GenerationId) -> Option<Arc<Generation>> {
+        self.generations.get(&id).map(|entry| entry.generation.clone())
+    }
+
+    /// Forgets a generation that has no connections left.
+    pub(super) fn forget(&mut self, id: GenerationId) {
+        if self.open(id) == 0 {
+            self.generations.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::credentials::Login;
+    use crate::secret::Secret;
+
+    fn generation(number: u64) -> Arc<Generation> {
+        let login = Login { user: format!("u{number}"), password: Secret::new("x".into()) };
+        Arc::new(Generation::new(GenerationId::from_number(number), login, Moment::default()))
+    }
+
+    #[test]
+    fn a_generation_stays_within_the_size_and_all_within_the_maximum() {
+        let mut ledger = Ledger::new(2, 3, 2);
+        let (one, two) = (generation(1), generation(2));
+        assert!(ledger.take(one.id(), 0).is_none(), "unknown");
+        ledger.admit(&one);
+        ledger.admit(&two);
+        assert!(ledger.take(one.id(), 0).is_some());
+        assert!(ledger.take(one.id(), 1).is_some());
+        assert!(ledger.take(one.id(), 1).is_none(), "size");
+        assert!(ledger.take(two.id(), 1).is_some());
+        assert!(ledger.take(two.id(), 1).is_none(), "maximum");
+        assert_eq!((ledger.held(0), ledger.held(1), ledger.total), (1, 2, 3));
+        ledger.moved(1, 0);
+        assert_eq!((ledger.held(0), ledger.held(1)), (2, 1));
+        assert!(!ledger.give(one.id(), 0));
+        assert!(ledger.give(one.id(), 0), "drained");
+        ledger.forget(one.id());
+        assert!(ledger.generation(one.id()).is_none());
+        ledger.forget(two.id());
+        assert!(ledger.generation(two.id()).is_some(), "still open");
+    }
+}

@@ -1,0 +1,562 @@
+//! One shard's part of a pool: checkout and give back, on one thread.
+//!
+//! Checkout is last in, first out; a connection that is given back goes
+//! straight to the oldest waiting client. Nothing here locks, allocates or
+//! reads a clock while connections are at hand.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, warn};
+
+use super::conn::{ClientId, Conn, DetachedConn, Registry, ServerRow, Tether};
+use super::places::{CheckoutError, Places};
+use super::profile::Profile;
+use super::settings::PoolMode;
+use super::shard::ShardMessage;
+use super::shared::{Pool, Slot};
+use crate::credentials::{CutReason, Generation, GenerationId};
+use crate::upstream::{DialError, cancel, dial};
+use crate::wire::ErrorFields;
+
+/// How long a CancelRequest may take.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long `DISCARD ALL` may take.
+const RESET_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after a failed dial: doubled each time, up to the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// What one shard did for a pool, and what it has now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// Transactions finished.
+    pub transactions: u64,
+    /// ErrorResponses that the server sent.
+    pub errors: u64,
+    /// Clients waiting for an upstream.
+    pub waiting: usize,
+    /// Idle upstreams.
+    pub idle: usize,
+    /// Upstreams that a client holds.
+    pub busy: usize,
+}
+
+/// One shard's part of a pool.
+#[derive(Debug)]
+pub struct LocalPool {
+    pool: Arc<Pool>,
+    shard: usize,
+    registry: Rc<Registry>,
+    idle: RefCell<Vec<Conn>>,
+    /// Connections of a generation that is not active yet.
+    warm: RefCell<Vec<Conn>>,
+    places: RefCell<Places<Rc<Owner>>>,
+    dialling: Cell<usize>,
+    failures: Cell<u32>,
+    pausing: Cell<bool>,
+    hungry: Cell<bool>,
+    /// The generation that `idle` belongs to.
+    seen: Cell<Option<GenerationId>>,
+    transactions: Cell<u64>,
+    errors: Cell<u64>,
+}
+
+/// A waiting client, as the queue reaches it.
+#[derive(Debug)]
+struct Owner {
+    client: ClientId,
+    waker: RefCell<Waker>,
+    outcome: RefCell<Option<Result<Conn, CheckoutError>>>,
+}
+
+/// A place in the queue; dropping it leaves the queue, and gives back what had
+/// already been handed over.
+#[derive(Debug)]
+pub struct Waiting {
+    local: Rc<LocalPool>,
+    owner: Rc<Owner>,
+    ticket: u64,
+}
+
+impl LocalPool {
+    /// The part of `pool` that lives on `shard`.
+    #[must_use]
+    pub fn new(pool: Arc<Pool>, shard: usize) -> Rc<Self> {
+        Rc::new(Self {
+            pool,
+            shard,
+            registry: Rc::default(),
+            idle: RefCell::default(),
+            warm: RefCell::default(),
+            places: RefCell::default(),
+            dialling: Cell::new(0),
+            failures: Cell::new(0),
+            pausing: Cell::new(false),
+            hungry: Cell::new(false),
+            seen: Cell::new(None),
+            transactions: Cell::new(0),
+            errors: Cell::new(0),
+        })
+    }
+
+    /// What all shards share.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// An idle connection with this profile, if there is one and nobody waits. The
+    /// waker is how its holder is told to let go.
+    pub fn try_checkout(&self, client: ClientId, key: &Arc<Profile>, waker: &Waker) -> Option<Conn> {
+        self.follow_active();
+        if !self.places.borrow().is_empty() {
+            return None;
+        }
+        loop {
+            let mut conn = self.pop_idle(key)?;
+            if conn.stream.has_news() {
+                // The server said something or left while nobody was reading.
+                drop(conn);
+                continue;
+            }
+            conn.tether().hold(client, waker);
+            return Some(conn);
+        }
+    }
+
+    fn pop_idle(&self, key: &Arc<Profile>) -> Option<Conn> {
+        let mut idle = self.idle.borrow_mut();
+        if idle.last().is_some_and(|conn| Arc::ptr_eq(&conn.key, key)) {
+            return idle.pop();
+        }
+        let at = idle.iter().rposition(|conn| conn.key == *key)?;
+        Some(idle.remove(at))
+    }
+
+    /// Queues up for a connection with this profile.
+    #[must_use]
+    pub fn wait(self: &Rc<Self>, client: ClientId, key: &Arc<Profile>, waker: &Waker) -> Waiting {
+        let owner =
+            Rc::new(Owner { client, waker: RefCell::new(waker.clone()), outcome: RefCell::new(None) });
+        let ticket = self.places.borrow_mut().join(key.clone(), Instant::now(), owner.clone());
+        self.feed();
+        Waiting { local: self.clone(), owner, ticket }
+    }
+
+    /// Takes a connection back that stands between transactions at a message
+    /// boundary. One of a retired generation is closed.
+    pub fn give_back(self: &Rc<Self>, conn: Conn) {
+        self.transactions.set(self.transactions.get().wrapping_add(1));
+        conn.tether().release();
+        if conn.tether().cancelling() {
+            self.park(conn);
+        } else {
+            self.arrive(conn);
+        }
+    }
+
+    /// Takes a connection back whose client left it between transactions with state
+    /// of its own: `DISCARD ALL` first.
+    pub fn reset_and_give_back(self: &Rc<Self>, conn: Conn) {
+        conn.tether().release();
+        if self.pool.active() != Some(conn.generation().id()) {
+            conn.close();
+            return;
+        }
+        let local = self.clone();
+        spawn_local(async move {
+            match timeout(RESET_TIMEOUT, conn.query("DISCARD ALL")).await {
+                Ok((Some(conn), Ok(_))) if conn.cut().is_none() => local.give_back(conn),
+                Ok((Some(conn), _)) => conn.close(),
+                _ => {}
+            }
+        });
+    }
+
+    /// Counts a transaction that ended without giving its connection back.
+    pub fn count_transaction(&self) {
+        self.transactions.set(self.transactions.get().wrapping_add(1));
+    }
+
+    /// Counts an error that the server sent.
+    pub fn count_error(&self) {
+        self.errors.set(self.errors.get().wrapping_add(1));
+    }
+
+    /// Cancels what a connection runs, then closes it.
+    pub fn cancel_and_close(self: &Rc<Self>, conn: Conn) {
+        let (pool, tether) = (self.pool.clone(), conn.tether().clone());
+        spawn_local(async move {
+            send_cancel(&pool, &tether).await;
+            conn.close();
+        });
+    }
+
+    /// A CancelRequest is still on its way: whoever gets this connection next must not be hit.
+    fn park(self: &Rc<Self>, conn: Conn) {
+        let local = self.clone();
+        spawn_local(async move {
+            let tether = conn.tether().clone();
+            while tether.cancelling() {
+                tether.cancels_done.notified().await;
+            }
+            local.arrive(conn);
+        });
+    }
+
+    /// A free connection: to another shard that is worse off, to the oldest waiting client, or idle.
+    fn arrive(self: &Rc<Self>, conn: Conn) {
+        self.follow_active();
+        if self.seen.get() != Some(conn.generation().id()) {
+            conn.close();
+            self.feed();
+            return;
+        }
+        if let Some(other) = self.pool.hungry_other_than(self.shard)
+            && self.should_move(other)
+        {
+            self.send_away(conn, other);
+            return;
+        }
+        let owner = self.places.borrow_mut().serve(&conn.key);
+        match owner {
+            Some(owner) => self.hand_over(conn, &owner),
+            None => self.idle.borrow_mut().push(conn),
+        }
+        // No longer hungry, or (in a session pool) hungry for another profile than the one that came.
+        if (self.hungry.get() && self.places.borrow().is_empty())
+            || self.pool.settings().mode == PoolMode::Session
+        {
+            self.feed();
+        }
+    }
+
+    fn hand_over(&self, conn: Conn, owner: &Owner) {
+        let waker = owner.waker.borrow();
+        conn.tether().hold(owner.client, &waker);
+        *owner.outcome.borrow_mut() = Some(Ok(conn));
+        waker.wake_by_ref();
+    }
+
+    fn should_move(&self, other: usize) -> bool {
+        let ledger = self.pool.ledger();
+        self.places.borrow().is_empty() || ledger.held(self.shard) > ledger.held(other).saturating_add(1)
+    }
+
+    fn send_away(&self, conn: Conn, shard: usize) {
+        if let Some(conn) = conn.detach() {
+            self.pool.send_to(shard, ShardMessage::Take { pool: self.pool.index(), conn: Box::new(conn) });
+        }
+    }
+
+    /// Opens connections for waiting clients, as far as the limits allow; beyond that the
+    /// other shards are asked.
+    pub(super) fn feed(self: &Rc<Self>) {
+        self.follow_active();
+        loop {
+            let waiting = self.places.borrow().len();
+            if waiting == 0 {
+                if self.hungry.replace(false) {
+                    self.pool.clear_hungry(self.shard);
+                }
+                return;
+            }
+            // After a failure one dial at a time probes the server.
+            let most = if self.failures.get() > 0 { 1 } else { waiting };
+            let dialling = self.dialling.get();
+            if self.pausing.get() || dialling >= most {
+                return;
+            }
+            let Some(key) = self.places.borrow().wanted(dialling) else { return };
+            let slot = self.seen.get().and_then(|id| self.pool.take_slot(id, self.shard));
+            if let Some(slot) = slot {
+                self.open(slot, key);
+            } else if !self.sacrifice(&key) {
+                if !self.hungry.replace(true) {
+                    self.pool.mark_hungry(self.shard, waiting.saturating_sub(dialling));
+                }
+                return;
+            }
+        }
+    }
+
+    /// Closes an idle connection of another profile to make room. True if there was one.
+    fn sacrifice(&self, key: &Arc<Profile>) -> bool {
+        let victim = {
+            let mut idle = self.idle.borrow_mut();
+            let at = idle.iter().position(|conn| conn.key != *key);
+            at.map(|at| idle.remove(at))
+        };
+        victim.map(Conn::close).is_some()
+    }
+
+    fn open(self: &Rc<Self>, slot: Slot, key: Arc<Profile>) {
+        self.dialling.set(self.dialling.get().saturating_add(1));
+        let local = self.clone();
+        spawn_local(async move {
+            let result = local.dial(slot, key.clone()).await;
+            local.dialling.set(local.dialling.get().saturating_sub(1));
+            match result {
+                Ok(conn) => {
+                    if local.failures.replace(0) > 0 {
+                        local.pool.set_trouble(None);
+                        local.feed();
+                    }
+                    local.arrive(conn);
+                }
+                Err(error) => local.dial_failed(&error, &key),
+            }
+        });
+    }
+
+    async fn dial(&self, slot: Slot, key: Arc<Profile>) -> Result<Conn, DialError> {
+        let connected = dial(self.pool.target(), slot.generation().login(), key.as_pairs()).await?;
+        Ok(Conn::new(connected, key, slot, &self.registry))
+    }
+
+    fn dial_failed(self: &Rc<Self>, error: &DialError, key: &Arc<Profile>) {
+        let settings = self.pool.settings();
+        if let DialError::Refused(fields) = error {
+            if is_suspicious(&fields.sqlstate) {
+                self.pool.suspect();
+            }
+            if key.iter().next().is_some() && blames_the_client(fields) {
+                let owner = self.places.borrow_mut().serve(key);
+                if let Some(owner) = owner {
+                    *owner.outcome.borrow_mut() = Some(Err(CheckoutError::Refused(fields.clone())));
+                    owner.waker.borrow().wake_by_ref();
+                }
+                self.feed();
+                return;
+            }
+        }
+        let failures = self.failures.get();
+        self.failures.set(failures.saturating_add(1));
+        if failures == 0 {
+            warn!(pool = %settings.name, error = %error, "upstream_failed");
+        } else {
+            debug!(pool = %settings.name, error = %error, failures, "upstream_failed");
+        }
+        self.pool.set_trouble(Some(error.to_string()));
+        if !self.pausing.replace(true) {
+            let pause = SHORTEST_PAUSE.saturating_mul(1 << failures.min(4)).min(LONGEST_PAUSE);
+            let local = self.clone();
+            spawn_local(async move {
+                sleep(pause).await;
+                local.pausing.set(false);
+                local.feed();
+            });
+        }
+    }
+
+    /// Takes over what another thread made active: warm connections become the idle ones.
+    fn follow_active(&self) {
+        let active = self.pool.active();
+        if self.seen.get() == active {
+            return;
+        }
+        self.seen.set(active);
+        let stays = |conn: &Conn| Some(conn.generation().id()) == active;
+        let old: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| !stays(conn)).collect();
+        let ready: Vec<Conn> = self.warm.borrow_mut().extract_if(.., |conn| stays(conn)).collect();
+        self.idle.borrow_mut().extend(ready);
+        old.into_iter().for_each(Conn::close);
+    }
+
+    /// Another thread made a generation active, or none.
+    pub(super) fn active_changed(self: &Rc<Self>) {
+        self.follow_active();
+        loop {
+            // Warm connections serve those who wait before anything is dialled.
+            let Some(conn) = self.idle.borrow_mut().pop() else { break };
+            let owner = self.places.borrow_mut().serve(&conn.key);
+            match owner {
+                Some(owner) => self.hand_over(conn, &owner),
+                None => {
+                    self.idle.borrow_mut().push(conn);
+                    break;
+                }
+            }
+        }
+        self.feed();
+    }
+
+    /// Closes what is idle or warm of a generation that takes no more checkouts.
+    pub(super) fn retire(&self, generation: GenerationId) {
+        self.follow_active();
+        let warm: Vec<Conn> =
+            self.warm.borrow_mut().extract_if(.., |conn| conn.generation().id() == generation).collect();
+        warm.into_iter().for_each(Conn::close);
+    }
+
+    /// Opens as many connections of a coming generation as this shard has of the active
+    /// one; returns how many there are.
+    pub(super) async fn warm(self: &Rc<Self>, generation: &Generation) -> usize {
+        let Some(active) = self.pool.active() else { return 0 };
+        if self.pool.settings().mode == PoolMode::Session {
+            // Each would need its client's profile: they are opened when somebody asks.
+            return 0;
+        }
+        let wanted = self.registry.count(active);
+        let mut opened = 0;
+        for _ in 0..wanted {
+            let Some(slot) = self.pool.take_slot(generation.id(), self.shard) else { break };
+            match self.dial(slot, Arc::default()).await {
+                Ok(conn) if self.seen.get() == Some(generation.id()) => self.arrive(conn),
+                Ok(conn) => self.warm.borrow_mut().push(conn),
+                Err(error) => {
+                    warn!(pool = %self.pool.settings().name, generation = %generation.id(), %error, "warm_failed");
+                    break;
+                }
+            }
+            opened += 1;
+        }
+        opened
+    }
+
+    /// Cancels what the connections of a generation run.
+    pub(super) fn cancel_busy(&self, generation: GenerationId) {
+        for tether in self.registry.all() {
+            if tether.generation.id() == generation && tether.holder().is_some() {
+                self.cancel_tether(tether);
+            }
+        }
+    }
+
+    /// Tells every holder of a connection of this generation to let go.
+    pub(super) fn cut(&self, generation: GenerationId, reason: CutReason) {
+        self.retire(generation);
+        for tether in self.registry.all() {
+            if tether.generation.id() == generation {
+                tether.cut(reason);
+            }
+        }
+    }
+
+    /// Cancels what this client runs at this moment. True if it holds a connection here.
+    pub(super) fn cancel_client(&self, client: ClientId) -> bool {
+        let held = self.registry.all().into_iter().find(|tether| tether.holder() == Some(client));
+        held.map(|tether| self.cancel_tether(tether)).is_some()
+    }
+
+    fn cancel_tether(&self, tether: Rc<Tether>) {
+        let pool = self.pool.clone();
+        spawn_local(async move { send_cancel(&pool, &tether).await });
+    }
+
+    /// Another shard wants up to `wanted` connections.
+    pub(super) fn help(&self, shard: usize, wanted: usize) {
+        if !self.places.borrow().is_empty() {
+            return;
+        }
+        for _ in 0..wanted {
+            let conn = {
+                let mut idle = self.idle.borrow_mut();
+                if idle.is_empty() { None } else { Some(idle.remove(0)) }
+            };
+            match conn {
+                Some(conn) => self.send_away(conn, shard),
+                None => return,
+            }
+        }
+    }
+
+    /// A connection comes from another shard.
+    pub(super) fn take(self: &Rc<Self>, conn: DetachedConn) {
+        if let Some(conn) = conn.attach(self.shard, &self.registry) {
+            self.arrive(conn);
+        }
+        self.feed();
+    }
+
+    /// What needs no haste: clients that waited too long, idle connections that the server closed.
+    pub(super) fn tick(self: &Rc<Self>) {
+        let limit = self.pool.settings().checkout_timeout;
+        let expired = self.places.borrow_mut().expired(Instant::now(), limit);
+        for (owner, waited) in expired {
+            let trouble = self.pool.trouble();
+            *owner.outcome.borrow_mut() = Some(Err(CheckoutError::Timeout { waited, trouble }));
+            owner.waker.borrow().wake_by_ref();
+        }
+        self.follow_active();
+        let gone: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| conn.stream.has_news()).collect();
+        drop(gone);
+        self.feed();
+    }
+
+    /// Closes everything that is idle.
+    pub(super) fn close_idle(&self) {
+        let idle: Vec<Conn> =
+            self.idle.borrow_mut().drain(..).chain(self.warm.borrow_mut().drain(..)).collect();
+        idle.into_iter().for_each(Conn::close);
+    }
+
+    /// Figures for the reader.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        let busy = self.registry.all().iter().filter(|tether| tether.holder().is_some()).count();
+        PoolCounts {
+            transactions: self.transactions.get(),
+            errors: self.errors.get(),
+            waiting: self.places.borrow().len(),
+            idle: self.idle.borrow().len(),
+            busy,
+        }
+    }
+
+    pub(super) fn servers(&self) -> Vec<ServerRow> {
+        self.registry.all().iter().map(|tether| tether.row()).collect()
+    }
+}
+
+impl Waiting {
+    /// The connection, once there is one. Cancel safe.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Conn, CheckoutError>> {
+        if let Some(outcome) = self.owner.outcome.borrow_mut().take() {
+            return Poll::Ready(outcome);
+        }
+        self.owner.waker.borrow_mut().clone_from(cx.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        match self.owner.outcome.borrow_mut().take() {
+            Some(Ok(conn)) => {
+                conn.tether().release();
+                self.local.arrive(conn);
+            }
+            Some(Err(_)) => {}
+            None => self.local.places.borrow_mut().leave(self.ticket),
+        }
+    }
+}
+
+async fn send_cancel(pool: &Pool, tether: &Tether) {
+    let Some(key) = &tether.cancel else { return };
+    tether.cancel_begins();
+    if let Err(error) = cancel(pool.target(), &tether.peer, key, CANCEL_TIMEOUT).await {
+        warn!(pool = %pool.settings().name, %error, "cancel_failed");
+    }
+    tether.cancel_ends();
+}
+
+/// What a removed, locked or expired user causes (28P01, 28000, 42501, 42704).
+#[must_use]
+pub(crate) fn is_suspicious(sqlstate: &str) -> bool {
+    matches!(sqlstate, "28P01" | "28000" | "42501" | "42704")
+}
+
+/// Whether a refused login is about the client's own startup parameters and not about the
+/// user, the server's state or its limits.
+fn blames_the_client(fields: &ErrorFields) -> bool {
+    let class = fields.sqlstate.get(..2).unwrap_or("");
+    !matches!(class, "28" | "53" | "57" | "08" | "XX" | "58" | "3D" | "55")
+}

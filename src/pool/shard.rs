@@ -1,0 +1,213 @@
+//! What shards are told, and the part of a shard that listens.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::conn::{ClientId, DetachedConn, ServerRow};
+use super::local::{LocalPool, PoolCounts};
+use super::shared::Pool;
+use crate::credentials::{CutReason, Generation, GenerationId};
+
+/// How often timeouts are looked for.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Word for a shard; `pool` is the pool's index.
+#[derive(Debug)]
+pub enum ShardMessage {
+    /// A place for a connection may be free.
+    Kick {
+        /// Which pool.
+        pool: usize,
+    },
+    /// Another shard has clients waiting.
+    Hungry {
+        /// Which pool.
+        pool: usize,
+        /// Who asks.
+        shard: usize,
+        /// How many it could use.
+        wanted: usize,
+    },
+    /// A connection from another shard.
+    Take {
+        /// Which pool.
+        pool: usize,
+        /// The connection.
+        conn: Box<DetachedConn>,
+    },
+    /// Another generation is active, or none.
+    ActiveChanged {
+        /// Which pool.
+        pool: usize,
+    },
+    /// A generation takes no more checkouts.
+    Retire {
+        /// Which pool.
+        pool: usize,
+        /// Which generation.
+        generation: GenerationId,
+    },
+    /// Open connections of a coming generation.
+    Warm {
+        /// Which pool.
+        pool: usize,
+        /// Which generation.
+        generation: Arc<Generation>,
+        /// How many were opened.
+        reply: oneshot::Sender<usize>,
+    },
+    /// Cancel what a generation's connections run.
+    CancelBusy {
+        /// Which pool.
+        pool: usize,
+        /// Which generation.
+        generation: GenerationId,
+    },
+    /// End every session that holds a connection of this generation.
+    Cut {
+        /// Which pool.
+        pool: usize,
+        /// Which generation.
+        generation: GenerationId,
+        /// Why.
+        reason: CutReason,
+    },
+    /// Cancel what a client runs at this moment.
+    CancelClient {
+        /// Which client.
+        client: ClientId,
+    },
+    /// Say what there is.
+    Snapshot {
+        /// Where to.
+        reply: oneshot::Sender<ShardSnapshot>,
+    },
+}
+
+/// What one shard has.
+#[derive(Debug, Clone, Default)]
+pub struct ShardSnapshot {
+    /// By pool index.
+    pub pools: Vec<PoolSnapshot>,
+}
+
+/// What one shard has of one pool.
+#[derive(Debug, Clone, Default)]
+pub struct PoolSnapshot {
+    /// Figures.
+    pub counts: PoolCounts,
+    /// One row for each connection.
+    pub servers: Vec<ServerRow>,
+}
+
+/// Where word for a shard is left.
+#[derive(Debug, Clone)]
+pub struct ShardPort(mpsc::UnboundedSender<ShardMessage>);
+
+impl ShardPort {
+    /// A port and the end that the shard listens to.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<ShardMessage>) {
+        let (tx, rx) = mpsc::unbounded_channel();
+        (Self(tx), rx)
+    }
+
+    /// Leaves word; nothing happens if the shard has ended.
+    pub fn send(&self, message: ShardMessage) {
+        let _ = self.0.send(message);
+    }
+}
+
+/// All pools' parts on one shard.
+#[derive(Debug, Clone)]
+pub struct PoolShard {
+    pools: Rc<[Rc<LocalPool>]>,
+}
+
+impl PoolShard {
+    /// The parts of `pools`, in order of their index, on `shard`.
+    #[must_use]
+    pub fn new(pools: &[Arc<Pool>], shard: usize) -> Self {
+        Self { pools: pools.iter().map(|pool| LocalPool::new(pool.clone(), shard)).collect() }
+    }
+
+    /// A pool by the name that clients ask for.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&Rc<LocalPool>> {
+        self.pools.iter().find(|local| local.pool().settings().name == name)
+    }
+
+    /// The names that clients may ask for.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.pools.iter().map(|local| local.pool().settings().name.clone()).collect()
+    }
+
+    /// Closes everything that is idle, on the way out.
+    pub fn close_idle(&self) {
+        self.pools.iter().for_each(|local| local.close_idle());
+    }
+
+    /// Listens and ticks until every port is gone. Must run on the shard's thread.
+    pub async fn listen(self, mut words: mpsc::UnboundedReceiver<ShardMessage>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                word = words.recv() => match word {
+                    Some(word) => self.heed(word),
+                    None => return,
+                },
+                _ = ticks.tick() => self.pools.iter().for_each(LocalPool::tick),
+            }
+        }
+    }
+
+    fn heed(&self, word: ShardMessage) {
+        let local = |index: usize| self.pools.get(index);
+        match word {
+            ShardMessage::Kick { pool } => local(pool).into_iter().for_each(LocalPool::feed),
+            ShardMessage::Hungry { pool, shard, wanted } => {
+                local(pool).into_iter().for_each(|local| local.help(shard, wanted));
+            }
+            ShardMessage::Take { pool, conn } => {
+                if let Some(local) = local(pool) {
+                    local.take(*conn);
+                }
+            }
+            ShardMessage::ActiveChanged { pool } => {
+                local(pool).into_iter().for_each(LocalPool::active_changed);
+            }
+            ShardMessage::Retire { pool, generation } => {
+                local(pool).into_iter().for_each(|local| local.retire(generation));
+            }
+            ShardMessage::Warm { pool, generation, reply } => {
+                if let Some(local) = local(pool).cloned() {
+                    spawn_local(async move {
+                        let _ = reply.send(local.warm(&generation).await);
+                    });
+                }
+            }
+            ShardMessage::CancelBusy { pool, generation } => {
+                local(pool).into_iter().for_each(|local| local.cancel_busy(generation));
+            }
+            ShardMessage::Cut { pool, generation, reason } => {
+                local(pool).into_iter().for_each(|local| local.cut(generation, reason));
+            }
+            ShardMessage::CancelClient { client } => {
+                let _ = self.pools.iter().any(|local| local.cancel_client(client));
+            }
+            ShardMessage::Snapshot { reply } => {
+                let pools = self.pools.iter();
+                let pools =
+                    pools.map(|p| PoolSnapshot { counts: p.counts(), servers: p.servers() }).collect();
+                let _ = reply.send(ShardSnapshot { pools });
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What all threads share of one pool.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::ledger::Ledger;
+use super::settings::PoolSettings;
+use super::shard::{ShardMessage, ShardPort};
+use super::watch::Watch;
+use crate::credentials::{Generation, GenerationId};
+use crate::net::TlsError;
+use crate::upstream::Target;
+
+/// One `[databases.NAME]`: which generation is active, and the connections' limits.
+#[derive(Debug)]
+pub struct Pool {
+    settings: PoolSettings,
+    index: usize,
+    target: Target,
+    ports: Vec<ShardPort>,
+    /// Number of the active generation; 0: none. All that a checkout reads.
+    active: AtomicU64,
+    was_active: AtomicBool,
+    /// One bit a shard: it has clients waiting and nothing to give them.
+    hungry: AtomicU64,
+    ledger: Mutex<Ledger>,
+    pub(super) drained: Notify,
+    pub(super) suspicion: Notify,
+    pub(super) watch: Watch,
+    trouble: Mutex<Option<String>>,
+}
+
+impl Pool {
+    /// A pool without a user yet. `index` is its place in every shard's list,
+    /// `ports` the shards (at most 64).
+    ///
+    /// # Errors
+    /// [`TlsError`] if TLS towards its server cannot be set up.
+    pub fn new(settings: PoolSettings, index: usize, ports: Vec<ShardPort>) -> Result<Self, TlsError> {
+        let target = Target::new(settings.upstream.clone())?;
+        let ledger = Ledger::new(settings.size, settings.max_server_connections, ports.len());
+        Ok(Self {
+            settings,
+            index,
+            target,
+            ports,
+            active: AtomicU64::new(0),
+            was_active: AtomicBool::new(false),
+            hungry: AtomicU64::new(0),
+            ledger: Mutex::new(ledger),
+            drained: Notify::new(),
+            suspicion: Notify::new(),
+            watch: Watch::default(),
+            trouble: Mutex::new(None),
+        })
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> &PoolSettings {
+        &self.settings
+    }
+
+    /// Its place in every shard's list.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Where its connections go.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Whether a user was ever active: before that clients are answered 57P03 at once.
+    #[must_use]
+    pub fn was_active(&self) -> bool {
+        self.was_active.load(Ordering::Acquire)
+    }
+
+    /// The active generation's id.
+    #[inline]
+    #[must_use]
+    pub fn active(&self) -> Option<GenerationId> {
+        match self.active.load(Ordering::Acquire) {
+            0 => None,
+            number => Some(GenerationId::from_number(number)),
+        }
+    }
+
+    /// A generation by id, while it is known.
+    #[must_use]
+    pub fn generation(&self, id: GenerationId) -> Option<Arc<Generation>> {
+        self.ledger().generation(id)
+    }
+
+    /// What stands in the way of service, for the error that a client gets.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says (or, with `None`, unsays) what stands in the way of service.
+    pub fn set_trouble(&self, text: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    /// A session met an SQLSTATE that a removed user causes: look at once.
+    pub fn suspect(&self) {
+        self.suspicion.notify_one();
+    }
+
+    /// The parameters that the server reported when the active user was verified.
+    #[must_use]
+    pub fn server_params(&self) -> Arc<Vec<(String, String)>> {
+        self.watch.params()
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_active(&self, id: Option<GenerationId>) {
+        self.active.store(id.map_or(0, GenerationId::number), Ordering::Release);
+        if id.is_some() {
+            self.was_active.store(true, Ordering::Release);
+        }
+    }
+
+    /// Stops being active only if this is the active one.
+    pub(super) fn unset_active(&self, id: GenerationId) {
+        let _ = self.active.compare_exchange(id.number(), 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// A place for one more connection of `id` on `shard`.
+    pub(super) fn take_slot(self: &Arc<Self>, id: GenerationId, shard: usize) -> Option<Slot> {
+        let generation = self.ledger().take(id, shard)?;
+        Some(Slot { pool: self.clone(), generation, shard })
+    }
+
+    pub(super) fn broadcast(&self, mut message: impl FnMut() -> ShardMessage) {
+        for port in &self.ports {
+            port.send(message());
+        }
+    }
+
+    pub(super) fn send_to(&self, shard: usize, message: ShardMessage) {
+        if let Some(port) = self.ports.get(shard) {
+            port.send(message);
+        }
+    }
+
+    /// This shard has clients waiting and can open no connection for them.
+    pub(super) fn mark_hungry(&self, shard: usize, wanted: usize) {
+        self.hungry.fetch_or(1 << shard, Ordering::AcqRel);
+        for (other, port) in self.ports.iter().enumerate() {
+            if other != shard {
+                port.send(ShardMessage::Hungry { pool: self.index, shard, wanted });
+            }
+        }
+    }
+
+    pub(super) fn clear_hungry(&self, shard: usize) {
+        self.hungry.fetch_and(!(1 << shard), Ordering::AcqRel);
+    }
+
+    /// A hungry shard other than `shard`, the next one round.
+    #[inline]
+    pub(super) fn hungry_other_than(&self, shard: usize) -> Option<usize> {
+        let others = self.hungry.load(Ordering::Relaxed) & !(1 << shard);
+        if others == 0 {
+            return None;
+        }
+        let after = u32::try_from(shard).unwrap_or(0).saturating_add(1) & 63;
+        let distance = others.rotate_right(after).trailing_zeros();
+        usize::try_from(distance.saturating_add(after) & 63).ok()
+    }
+
+    fn kick_hungry(&self) {
+        let hungry = self.hungry.load(Ordering::Acquire);
+        for (shard, port) in self.ports.iter().enumerate() {
+            if hungry & (1 << shard) != 0 {
+                port.send(ShardMessage::Kick { pool: self.index });
+            }
+        }
+    }
+}
+
+/// The right to one connection of one generation: dropping it gives the place
+/// back. The generation is stamped here, before anything is dialled.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pool: Arc<Pool>,
+    generation: Arc<Generation>,
+    shard: usize,
+}
+
+impl Slot {
+    pub(super) fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+
+    pub(super) fn move_to(&mut self, shard: usize) {
+        self.pool.ledger().moved(self.shard, shard);
+        self.shard = shard;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let empty = self.pool.ledger().give(self.generation.id(), self.shard);
+        if empty {
+            self.pool.drained.notify_waiters();
+        }
+        self.pool.kick_hungry();
+    }
+}

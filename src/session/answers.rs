@@ -1,0 +1,132 @@
+//! Finds the few messages of a server that the relay must understand, in a
+//! stream that arrives in arbitrary pieces.
+
+use crate::wire::{ErrorFields, HeaderScan, Malformed, Status, ready_status};
+
+/// An error text beyond this is passed on but not looked at.
+const LARGEST_LOOKED_AT: usize = 8 * 1024;
+
+/// What came by.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// ReadyForQuery, whole; `None`: with a status that does not exist.
+    Ready(Option<Status>),
+    /// ErrorResponse, whole.
+    Error(Box<ErrorFields>),
+    /// CopyInResponse begins.
+    CopyIn,
+}
+
+/// The scan of one upstream's stream.
+#[derive(Debug, Default)]
+pub(super) struct AnswerScan {
+    headers: HeaderScan,
+    /// Type and gathered part of a body that was split.
+    gathering: Option<(u8, Vec<u8>)>,
+}
+
+impl AnswerScan {
+    /// Whether the next byte begins a message.
+    #[inline]
+    pub(super) fn at_boundary(&self) -> bool {
+        self.headers.at_boundary()
+    }
+
+    /// The next message that matters; `None`: `input` is used up. After an answer
+    /// that was whole, `input` stands behind it.
+    #[inline]
+    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Answer>, Malformed> {
+        if self.gathering.is_some() {
+            return Ok(self.gather(input));
+        }
+        while let Some(header) = self.headers.next(input)? {
+            match header.kind {
+                b'Z' | b'E' => {
+                    if usize::try_from(header.body).is_ok_and(|body| body <= input.len()) {
+                        let body = self.headers.body(input);
+                        return Ok(Some(understand(header.kind, body)));
+                    }
+                    self.gathering = Some((header.kind, Vec::new()));
+                    return Ok(self.gather(input));
+                }
+                b'G' => return Ok(Some(Answer::CopyIn)),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    #[cold]
+    fn gather(&mut self, input: &mut &[u8]) -> Option<Answer> {
+        let part = self.headers.body(input);
+        let (kind, body) = self.gathering.as_mut()?;
+        let room = LARGEST_LOOKED_AT.saturating_sub(body.len());
+        body.extend(part.iter().take(room));
+        if self.headers.left() > 0 {
+            return None;
+        }
+        let answer = understand(*kind, body);
+        self.gathering = None;
+        Some(answer)
+    }
+}
+
+#[inline]
+fn understand(kind: u8, body: &[u8]) -> Answer {
+    if kind == b'Z' {
+        Answer::Ready(ready_status(body))
+    } else {
+        Answer::Error(Box::new(ErrorFields::parse(body)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::{Encoder, Severity};
+
+    #[test]
+    fn any_split_gives_the_same_answers() {
+        let mut stream = Encoder::default();
+        stream.message(b'D', |body| body.extend([b'Z'; 700]));
+        let mut stream = stream.into_bytes();
+        let error = ErrorFields::new(Severity::Error, "42501", "no").detail("x".repeat(300));
+        stream.extend(error.encode());
+        let mut tail = Encoder::default();
+        tail.message(b'G', |body| body.extend([0, 0, 0])).ready_idle();
+        stream.extend(tail.into_bytes());
+        let expected = [Answer::Error(Box::new(error)), Answer::CopyIn, Answer::Ready(Some(Status::Idle))];
+        for size in 1..stream.len() {
+            let mut scan = AnswerScan::default();
+            let mut found = Vec::new();
+            for piece in stream.chunks(size) {
+                let mut input = piece;
+                while let Some(answer) = scan.next(&mut input).unwrap() {
+                    found.push(answer);
+                }
+                assert!(input.is_empty());
+            }
+            assert!(scan.at_boundary());
+            assert_eq!(found, expected, "pieces of {size}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_can_panic_it(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20)) {
+            let mut scan = AnswerScan::default();
+            'stream: for piece in &pieces {
+                let mut input = &piece[..];
+                loop {
+                    match scan.next(&mut input) {
+                        Ok(Some(_)) => {}
+                        Ok(None) => break,
+                        Err(_) => break 'stream,
+                    }
+                }
+            }
+        }
+    }
+}

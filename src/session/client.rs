@@ -1,0 +1,303 @@
+//! One client's task: greeting, login, relay, goodbye.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::greeting::{Greeting, GreetingError, read_greeting};
+use super::profiles::overlay;
+use super::refusal;
+use super::relay::{End, Relay};
+use super::shard::{ClientCell, ClientState, ConsoleClient, Seat, Shard};
+use crate::cancel::Registration;
+use crate::net::Stream;
+use crate::pool::{Conn, LocalPool, PoolMode, Profile};
+use crate::upstream::QueryError;
+use crate::wire::{Encoder, ErrorFields, ProtocolVersion, StartupParams, align_query, parse_options};
+
+/// The database name of the console.
+const CONSOLE: &str = "leasehold";
+/// The newest minor of protocol 3 that we speak.
+const NEWEST: ProtocolVersion = ProtocolVersion { minor: 2 };
+/// How long a last word may take to be written.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
+/// Serves one client until it goes. Every way out passes through the drop of
+/// its seat, its place on the list, its cancel key and its upstream.
+pub(super) async fn serve(shard: Rc<Shard>, mut stream: Stream, address: Option<SocketAddr>, seat: Seat) {
+    let limit = shard.crowd.settings().startup_timeout;
+    let greeting = match timeout(limit, read_greeting(&mut stream)).await {
+        Ok(Ok(greeting)) => greeting,
+        Ok(Err(GreetingError::Startup(error))) => return say_last(stream, &refusal::startup(&error)).await,
+        Ok(Err(GreetingError::Io(_))) => return,
+        Err(_elapsed) => return say_last(stream, &refusal::startup_timeout(limit)).await,
+    };
+    match greeting {
+        Greeting::Left => {}
+        Greeting::Cancel(key) => {
+            // As PostgreSQL does, nothing is said of whether the key is known.
+            let _ = shard.cancels.cancel(&key);
+        }
+        Greeting::Startup { version, params, unknown_options, early } => {
+            let max = shard.crowd.settings().max_clients;
+            if shard.crowd.total() > max {
+                return say_last(stream, &refusal::too_many_clients(max)).await;
+            }
+            let hello = Hello {
+                version: version.min(NEWEST),
+                asked: version,
+                params,
+                unknown_options,
+                early,
+                address,
+            };
+            Box::pin(admit(shard, stream, hello, seat)).await;
+        }
+    }
+}
+
+/// A client's StartupMessage, and what goes with it.
+struct Hello {
+    version: ProtocolVersion,
+    asked: ProtocolVersion,
+    params: StartupParams,
+    unknown_options: Vec<String>,
+    early: BytesMut,
+    address: Option<SocketAddr>,
+}
+
+async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
+    let user = match hello.params.get("user") {
+        Some(user) if !user.is_empty() => user.to_owned(),
+        _ => return say_last(stream, &refusal::no_user_name()).await,
+    };
+    let database = hello.params.get("database").filter(|d| !d.is_empty()).unwrap_or(&user).to_owned();
+    if database == CONSOLE {
+        return console(&shard, stream, hello, &seat);
+    }
+    let Some(local) = shard.pools.by_name(&database).cloned() else {
+        return say_last(stream, &refusal::unknown_database(&database, &shard.pools.names())).await;
+    };
+    if wants_replication(&hello.params) {
+        return say_last(stream, &refusal::replication()).await;
+    }
+    let pool = local.pool();
+    if !pool.was_active() {
+        let trouble = pool.trouble();
+        return say_last(stream, &refusal::no_user_yet(&database, trouble.as_deref())).await;
+    }
+    let profile = match profile_of(&hello.params, pool.settings().mode) {
+        Ok(profile) => Arc::new(profile),
+        Err(refused) => return say_last(stream, &refused).await,
+    };
+    let joined = shard.join(ClientCell {
+        id: seat.id,
+        database,
+        user,
+        application_name: hello.params.get("application_name").unwrap_or("").to_owned(),
+        address: hello.address,
+        state: Cell::new(ClientState::Waiting),
+        since: Instant::now(),
+        waker: RefCell::new(None),
+    });
+    let prepared = match pool.settings().mode {
+        PoolMode::Transaction => prepare_transaction(&shard, &local, &seat, &profile).await,
+        PoolMode::Session => prepare_session(&local, &seat, &profile).await,
+    };
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(refused) => return say_last(stream, &refused).await,
+    };
+    joined.cell.state.set(ClientState::Idle);
+    let pid = prepared.conn.as_ref().and_then(Conn::cancel_key).map(|key| key.pid);
+    let key = shard.cancels.register(shard.index, seat.id, hello.version, pid);
+    let mut stream = stream;
+    let welcome = welcome(&hello, &prepared.reported, &key);
+    if stream.write_all(&welcome).await.is_err() || stream.flush().await.is_err() {
+        release(&local, prepared.conn);
+        return;
+    }
+    debug!(client = seat.id.0, database = %joined.cell.database, "client_in");
+    let cell = joined.cell.clone();
+    poll_fn(|cx| {
+        *cell.waker.borrow_mut() = Some(cx.waker().clone());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    let mut relay = Relay::new(shard.clone(), local, cell, stream, prepared.profile, hello.early);
+    if let Some(conn) = prepared.conn {
+        relay.hold(conn);
+    }
+    let end = poll_fn(|cx| relay.poll_run(cx)).await;
+    debug!(client = seat.id.0, end = %end, "client_out");
+    goodbye(relay, end).await;
+}
+
+fn wants_replication(params: &StartupParams) -> bool {
+    !matches!(
+        params.get("replication").map(str::to_ascii_lowercase).as_deref(),
+        None | Some("" | "0" | "off" | "no" | "false" | "f" | "n")
+    )
+}
+
+/// The settings that a startup packet asks for. In session mode the server reads
+/// `options` itself.
+fn profile_of(params: &StartupParams, mode: PoolMode) -> Result<Profile, ErrorFields> {
+    let mut settings: Vec<(String, String)> = Vec::new();
+    for (name, value) in params.iter() {
+        match name {
+            "user" | "database" | "replication" => {}
+            "options" if mode == PoolMode::Transaction => {
+                let parsed = parse_options(value).map_err(|word| refusal::bad_options(&word))?;
+                // As in PostgreSQL, parameters of their own win over `options`.
+                let rest = std::mem::take(&mut settings);
+                settings.extend(parsed);
+                settings.extend(rest);
+            }
+            _ => settings.push((name.to_owned(), value.to_owned())),
+        }
+    }
+    Ok(Profile::new(settings))
+}
+
+/// What the relay starts with.
+struct Prepared {
+    profile: Arc<Profile>,
+    reported: Rc<Vec<(String, String)>>,
+    conn: Option<Conn>,
+}
+
+/// In transaction mode a client needs no upstream to log in, once somebody with the
+/// same settings has.
+async fn prepare_transaction(
+    shard: &Rc<Shard>,
+    local: &Rc<LocalPool>,
+    seat: &Seat,
+    profile: &Arc<Profile>,
+) -> Result<Prepared, ErrorFields> {
+    let pool = local.pool();
+    if profile.iter().next().is_none() {
+        let reported = Rc::new(pool.server_params().as_ref().clone());
+        return Ok(Prepared { profile: profile.clone(), reported, conn: None });
+    }
+    if let Some((profile, reported)) = shard.profiles.known(pool.index(), profile, pool.active()) {
+        return Ok(Prepared { profile, reported, conn: None });
+    }
+    let mut conn = checkout(local, seat, &Arc::default()).await?;
+    let generation = conn.generation().id();
+    // First back to what the login gave, so that everything the profile changes is reported.
+    let undress = align_query(conn.dressed.iter(), [].into_iter());
+    if let Some(sql) = undress {
+        conn = ask(local, conn, &sql).await?.0;
+    }
+    conn.dressed = Arc::default();
+    let mut changes = Vec::new();
+    if let Some(sql) = align_query([].into_iter(), profile.iter()) {
+        (conn, changes) = ask(local, conn, &sql).await?;
+        conn.dressed = profile.clone();
+    }
+    let reported = Rc::new(overlay(conn.params(), &changes));
+    local.give_back(conn);
+    shard.profiles.learn(pool.index(), profile, generation, reported.clone());
+    Ok(Prepared { profile: profile.clone(), reported, conn: None })
+}
+
+async fn prepare_session(
+    local: &Rc<LocalPool>,
+    seat: &Seat,
+    profile: &Arc<Profile>,
+) -> Result<Prepared, ErrorFields> {
+    let conn = checkout(local, seat, profile).await?;
+    let reported = Rc::new(conn.params().to_vec());
+    Ok(Prepared { profile: Arc::default(), reported, conn: Some(conn) })
+}
+
+async fn checkout(local: &Rc<LocalPool>, seat: &Seat, key: &Arc<Profile>) -> Result<Conn, ErrorFields> {
+    if let Some(conn) = local.try_checkout(seat.id, key, Waker::noop()) {
+        return Ok(conn);
+    }
+    let mut waiting = local.wait(seat.id, key, Waker::noop());
+    poll_fn(|cx| waiting.poll(cx)).await.map_err(refusal::checkout)
+}
+
+async fn ask(
+    local: &Rc<LocalPool>,
+    conn: Conn,
+    sql: &str,
+) -> Result<(Conn, Vec<(String, String)>), ErrorFields> {
+    match conn.query(sql).await {
+        (Some(conn), Ok(answer)) => Ok((conn, answer.params)),
+        (conn, Err(QueryError::Refused(mut fields))) => {
+            release(local, conn);
+            fields.severity = "FATAL".into();
+            Err(*fields)
+        }
+        _ => Err(refusal::server_gone()),
+    }
+}
+
+fn release(local: &Rc<LocalPool>, conn: Option<Conn>) {
+    if let Some(conn) = conn {
+        local.give_back(conn);
+    }
+}
+
+fn welcome(hello: &Hello, reported: &[(String, String)], key: &Registration) -> Vec<u8> {
+    let mut out = Encoder::default();
+    if hello.asked != hello.version || !hello.unknown_options.is_empty() {
+        out.negotiate_protocol_version(hello.version, &hello.unknown_options);
+    }
+    out.authentication_ok();
+    for (name, value) in reported {
+        out.parameter_status(name, value);
+    }
+    out.backend_key_data(key.key());
+    out.ready_idle();
+    out.into_bytes()
+}
+
+fn console(shard: &Rc<Shard>, stream: Stream, hello: Hello, seat: &Seat) {
+    let Ok(stream) = stream.detach() else { return };
+    let key = shard.cancels.register(shard.index, seat.id, hello.version, None);
+    let Hello { version, params, early, address, .. } = hello;
+    let client = ConsoleClient { stream, early: early.to_vec(), params, version, key, address };
+    let _ = shard.console.send(client);
+}
+
+/// Leaves nothing of the session on its upstream, and says why to a client that is still there.
+async fn goodbye(relay: Relay, end: End) {
+    let said = match end {
+        End::ClientLeft | End::Terminated | End::Said => None,
+        End::Refused(fields) => Some(fields),
+    };
+    let (stream, unsent, at_boundary) = relay.part();
+    if let Some(fields) = said.filter(|_| at_boundary) {
+        let mut last = unsent.to_vec();
+        last.extend(fields.encode());
+        say(stream, &last).await;
+    } else if !unsent.is_empty() {
+        say(stream, &unsent).await;
+    }
+}
+
+async fn say_last(stream: Stream, fields: &ErrorFields) {
+    debug!(sqlstate = %fields.sqlstate, reason = %fields.message, "client_refused");
+    say(stream, &fields.encode()).await;
+}
+
+async fn say(mut stream: Stream, bytes: &[u8]) {
+    let _ = timeout(LAST_WORD, async {
+        stream.write_all(bytes).await?;
+        stream.shutdown().await
+    })
+    .await;
+}

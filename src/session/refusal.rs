@@ -1,0 +1,134 @@
+//! What a client is told when something does not go its way: the one file that
+//! turns our own errors into SQLSTATE and words.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::credentials::{CutReason, Generation};
+use crate::pool::CheckoutError;
+use crate::wire::{ErrorFields, Malformed, Severity, StartupError};
+
+fn fatal(sqlstate: &str, message: impl Into<String>) -> ErrorFields {
+    ErrorFields::new(Severity::Fatal, sqlstate, message)
+}
+
+pub(super) fn unknown_database(name: &str, known: &[String]) -> ErrorFields {
+    fatal("3D000", format!("database \"{name}\" does not exist"))
+        .detail(format!("Leasehold knows these databases: {}.", known.join(", ")))
+        .hint("Connect to one of them, or add a [databases.NAME] section to Leasehold's configuration.")
+}
+
+pub(super) fn too_many_clients(max: usize) -> ErrorFields {
+    fatal("53300", "sorry, too many clients already")
+        .detail(format!("Leasehold serves at most {max} clients (listen.max_clients)."))
+        .hint("Close idle connections or raise listen.max_clients.")
+}
+
+pub(super) fn no_user_yet(database: &str, trouble: Option<&str>) -> ErrorFields {
+    let error = fatal("57P03", format!("Leasehold has no database user for \"{database}\" yet"));
+    match trouble {
+        Some(trouble) => error.detail(trouble),
+        None => error.detail("The first user is being issued."),
+    }
+    .hint("Try again in a moment; Leasehold keeps trying, and its log says why it has none.")
+}
+
+pub(super) fn startup(error: &StartupError) -> ErrorFields {
+    let sqlstate = match error {
+        StartupError::Version { .. } => "0A000",
+        _ => "08P01",
+    };
+    fatal(sqlstate, error.to_string())
+}
+
+pub(super) fn startup_timeout(limit: Duration) -> ErrorFields {
+    fatal("57014", format!("no startup packet within {} s", limit.as_secs_f64()))
+        .hint("listen.startup_timeout sets the limit.")
+}
+
+pub(super) fn no_user_name() -> ErrorFields {
+    fatal("28000", "no PostgreSQL user name specified in startup packet")
+}
+
+pub(super) fn replication() -> ErrorFields {
+    fatal("0A000", "replication connections are not supported by Leasehold")
+        .hint("Connect to the server directly for replication.")
+}
+
+pub(super) fn bad_options(word: &str) -> ErrorFields {
+    fatal(
+        "22023",
+        format!("startup parameter \"options\" holds {word:?}, which is not supported in transaction mode"),
+    )
+    .hint("Use -c name=value or --name=value, or pool_mode = \"session\".")
+}
+
+pub(super) fn malformed(error: Malformed) -> ErrorFields {
+    fatal("08P01", format!("invalid frontend message: {error}"))
+}
+
+pub(super) fn bad_server(error: Malformed) -> ErrorFields {
+    fatal("08P01", format!("the server broke the protocol: {error}"))
+}
+
+pub(super) fn server_gone() -> ErrorFields {
+    fatal("08006", "server closed the connection unexpectedly")
+        .detail("The connection from Leasehold to PostgreSQL ended while it was in use.")
+        .hint("Connect again and repeat the transaction; its outcome is unknown if it was being committed.")
+}
+
+pub(super) fn align_failed() -> ErrorFields {
+    fatal("58000", "the settings of this session could not be restored on another server connection")
+        .hint("Connect again; Leasehold's log has the server's error.")
+}
+
+pub(super) fn shutdown() -> ErrorFields {
+    fatal("57P01", "terminating connection: Leasehold is shutting down").hint("Connect again.")
+}
+
+pub(super) fn checkout(error: CheckoutError) -> ErrorFields {
+    match error {
+        CheckoutError::Timeout { waited, trouble } => {
+            let message = format!("no server connection became free within {:.1} s", waited.as_secs_f64());
+            let error = fatal("53300", message);
+            match trouble {
+                Some(trouble) => error
+                    .detail(format!("The last attempt to open one failed: {trouble}"))
+                    .hint("checkout_timeout sets how long a client waits."),
+                None => error
+                    .detail("All connections of the pool were in use by other clients.")
+                    .hint("Raise pool_size, shorten transactions, or raise checkout_timeout."),
+            }
+        }
+        CheckoutError::Refused(fields) => {
+            let mut fields = *fields;
+            fields.severity = "FATAL".into();
+            fields
+        }
+    }
+}
+
+pub(super) fn cut(reason: CutReason, generation: &Generation) -> ErrorFields {
+    let user = &generation.login().user;
+    let id = generation.id();
+    let error = fatal("57P01", "terminating connection due to administrator command");
+    match reason {
+        CutReason::LeaseEnded => {
+            let left = Moment::now().until(generation.end()).as_secs_f64();
+            error
+                .detail(format!(
+                    "The lease of database user \"{user}\" (generation {id}) ends in {left:.1} s, and nothing may be sent with it afterwards."
+                ))
+                .hint("Keep transactions shorter than the lease, or raise max_ttl of the role (and the token's) so that a draining lease can be renewed.")
+        }
+        CutReason::Revoked => error
+            .detail(format!("Database user \"{user}\" (generation {id}) was revoked or locked from outside."))
+            .hint("Connect again: a new user is used. rotation.revoked_grace sets how long a transaction may go on."),
+        CutReason::DrainTimeout => error
+            .detail(format!(
+                "Database user \"{user}\" (generation {id}) was replaced, and this connection held it for longer than rotation.drain_timeout."
+            ))
+            .hint("Connect again: a new user is used. Raise rotation.drain_timeout for longer transactions."),
+        CutReason::Shutdown => shutdown(),
+    }
+}

@@ -1,0 +1,481 @@
+//! Moves bytes between one client and whichever upstream it holds.
+//!
+//! A state machine over `poll_read` and `poll_write`: idle (no upstream),
+//! waiting (in the pool's queue), active. What is read lies in the thread's
+//! buffer and is written straight on; only a tail that could not be sent is
+//! copied. Nothing here spawns, locks, reads a clock, logs or allocates for a
+//! query.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+
+use super::answers::{Answer, AnswerScan};
+use super::exchange::Exchange;
+use super::refusal;
+use super::shard::{ClientCell, ClientState, SCRATCH, Shard};
+use crate::net::Stream;
+use crate::pool::{Conn, LocalPool, PoolMode, Profile, Waiting, is_suspicious};
+use crate::wire::{Encoder, ErrorFields, HeaderScan, Status, align_query};
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client's side of the connection is gone.
+    ClientLeft,
+    /// The client said Terminate.
+    Terminated,
+    /// The server's own last word has been passed on.
+    Said,
+    /// We have a last word.
+    Refused(ErrorFields),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientLeft => f.write_str("client_left"),
+            Self::Terminated => f.write_str("terminated"),
+            Self::Said => f.write_str("server_ended"),
+            Self::Refused(fields) => write!(f, "{} {}", fields.sqlstate, fields.message),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Hold {
+    Idle,
+    Waiting(Waiting),
+    Active(Conn),
+}
+
+enum Step {
+    /// Something moved: look again.
+    Again,
+    /// Nothing to do until somebody wakes us.
+    Park,
+    End(End),
+}
+
+/// One session past its login.
+#[derive(Debug)]
+pub(super) struct Relay {
+    shard: Rc<Shard>,
+    local: Rc<LocalPool>,
+    cell: Rc<ClientCell>,
+    client: Stream,
+    /// The settings that an upstream must have for this client; empty in session
+    /// mode, where they were given at login.
+    profile: Arc<Profile>,
+    session_mode: bool,
+    hold: Hold,
+    requests: HeaderScan,
+    answers: AnswerScan,
+    exchange: Exchange,
+    /// Read from the client, not passed on yet.
+    ahead: BytesMut,
+    /// Owed to the upstream.
+    to_server: BytesMut,
+    /// Owed to the client.
+    to_client: BytesMut,
+    /// The client said Terminate.
+    leaving: bool,
+    /// The answer to our own aligning query is still to come.
+    aligning: bool,
+    align_failed: bool,
+    /// The server's FATAL has been passed on.
+    server_said: bool,
+}
+
+impl Relay {
+    pub(super) fn new(
+        shard: Rc<Shard>,
+        local: Rc<LocalPool>,
+        cell: Rc<ClientCell>,
+        client: Stream,
+        profile: Arc<Profile>,
+        ahead: BytesMut,
+    ) -> Self {
+        let session_mode = local.pool().settings().mode == PoolMode::Session;
+        Self {
+            shard,
+            local,
+            cell,
+            client,
+            profile,
+            session_mode,
+            hold: Hold::Idle,
+            requests: HeaderScan::default(),
+            answers: AnswerScan::default(),
+            exchange: Exchange::default(),
+            ahead,
+            to_server: BytesMut::new(),
+            to_client: BytesMut::new(),
+            leaving: false,
+            aligning: false,
+            align_failed: false,
+            server_said: false,
+        }
+    }
+
+    /// Takes an upstream and brings it into line with this client's settings: the query
+    /// goes ahead of the client's own bytes, and its answer is swallowed.
+    pub(super) fn hold(&mut self, mut conn: Conn) {
+        self.exchange.reset();
+        self.answers = AnswerScan::default();
+        if !self.session_mode && !Arc::ptr_eq(&conn.dressed, &self.profile) {
+            if let Some(sql) = align_query(conn.dressed.iter(), self.profile.iter()) {
+                let mut query = Encoder::default();
+                query.query(&sql);
+                self.to_server.extend_from_slice(&query.into_bytes());
+                self.aligning = true;
+            }
+            conn.dressed = self.profile.clone();
+        }
+        self.cell.state.set(ClientState::Active);
+        self.hold = Hold::Active(conn);
+    }
+
+    /// Runs the session to its end. Cancel safe between polls; dropping the relay closes
+    /// whatever it holds.
+    pub(super) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let shard = self.shard.clone();
+        let mut scratch = shard.scratch.borrow_mut();
+        loop {
+            let step = match self.hold {
+                Hold::Idle => self.poll_idle(cx, &mut scratch),
+                Hold::Waiting(_) => self.poll_waiting(cx, &mut scratch),
+                Hold::Active(_) => self.poll_active(cx, &mut scratch),
+            };
+            match step {
+                Step::Again => {}
+                Step::Park => return Poll::Pending,
+                Step::End(end) => return Poll::Ready(end),
+            }
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+        match self.flush_client(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Step::End(End::ClientLeft),
+            Poll::Pending => return Step::Park,
+        }
+        if self.shard.stopping.get() {
+            return Step::End(End::Refused(refusal::shutdown()));
+        }
+        // Bytes that were read ahead count once they hold a whole header.
+        let fresh = if self.ahead.len() >= 5 {
+            0
+        } else {
+            match self.client.poll_read(cx, scratch) {
+                Poll::Ready(Ok(0) | Err(_)) => return Step::End(End::ClientLeft),
+                Poll::Ready(Ok(n)) => n,
+                Poll::Pending => return Step::Park,
+            }
+        };
+        let fresh = scratch.get(..fresh).unwrap_or_default();
+        let first = self.ahead.first().or(fresh.first()).copied();
+        if first == Some(b'X') {
+            return Step::End(End::Terminated);
+        }
+        if self.ahead.len().saturating_add(fresh.len()) < 5 {
+            self.ahead.extend_from_slice(fresh);
+            return Step::Again;
+        }
+        match self.local.try_checkout(self.cell.id, &self.shard.base, cx.waker()) {
+            Some(conn) => {
+                self.hold(conn);
+                self.pass_on(cx, fresh)
+            }
+            None => {
+                self.ahead.extend_from_slice(fresh);
+                self.cell.state.set(ClientState::Waiting);
+                self.hold = Hold::Waiting(self.local.wait(self.cell.id, &self.shard.base, cx.waker()));
+                Step::Again
+            }
+        }
+    }
+
+    fn poll_waiting(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+        let Hold::Waiting(waiting) = &mut self.hold else { return Step::Again };
+        match waiting.poll(cx) {
+            Poll::Ready(Ok(conn)) => {
+                self.hold(conn);
+                self.pass_on(cx, &[])
+            }
+            Poll::Ready(Err(error)) => Step::End(End::Refused(refusal::checkout(error))),
+            Poll::Pending => {
+                if matches!(self.flush_client(cx), Poll::Ready(Err(_))) || self.read_ahead(cx, scratch) {
+                    return Step::End(End::ClientLeft);
+                }
+                Step::Park
+            }
+        }
+    }
+
+    fn poll_active(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+        let Hold::Active(conn) = &mut self.hold else { return Step::Again };
+        if let Some(reason) = conn.cut() {
+            let fields = refusal::cut(reason, conn.generation());
+            return Step::End(End::Refused(fields));
+        }
+        let mut moved = false;
+        match self.flush_client(cx) {
+            Poll::Ready(Ok(())) => match self.poll_server(cx, scratch) {
+                Step::Again => moved = true,
+                Step::Park => {}
+                end @ Step::End(_) => return end,
+            },
+            Poll::Ready(Err(_)) => return Step::End(End::ClientLeft),
+            Poll::Pending => {}
+        }
+        let clear = self.flush_server(cx).is_ready();
+        if clear && !self.leaving && self.exchange.wants_client() {
+            match self.poll_client(cx, scratch) {
+                Step::Again => moved = true,
+                Step::Park => {}
+                end @ Step::End(_) => return end,
+            }
+        } else if !self.leaving && self.read_ahead(cx, scratch) {
+            return Step::End(End::ClientLeft);
+        }
+        if self.leaving && self.exchange.quiet() && self.to_client.is_empty() {
+            return Step::End(End::Terminated);
+        }
+        if self.at_rest() {
+            if self.shard.stopping.get() && self.session_mode {
+                return Step::End(End::Refused(refusal::shutdown()));
+            }
+            if !self.session_mode {
+                self.let_go();
+                return Step::Again;
+            }
+        }
+        if moved { Step::Again } else { Step::Park }
+    }
+
+    /// Reads from the server and writes straight on to the client.
+    fn poll_server(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+        let Hold::Active(conn) = &mut self.hold else { return Step::Park };
+        let n = match conn.stream.poll_read(cx, scratch) {
+            Poll::Pending => return Step::Park,
+            Poll::Ready(Ok(0) | Err(_)) => {
+                return Step::End(if self.server_said {
+                    End::Said
+                } else {
+                    End::Refused(refusal::server_gone())
+                });
+            }
+            Poll::Ready(Ok(n)) => n,
+        };
+        let bytes = scratch.get(..n).unwrap_or_default();
+        let passed = match self.read_answers(bytes) {
+            Ok(passed) => passed,
+            Err(end) => return Step::End(end),
+        };
+        match self.client.poll_write(cx, passed) {
+            Poll::Ready(Ok(written)) => {
+                self.to_client.extend_from_slice(passed.get(written..).unwrap_or_default());
+                Step::Again
+            }
+            Poll::Ready(Err(_)) => Step::End(End::ClientLeft),
+            Poll::Pending => {
+                self.to_client.extend_from_slice(passed);
+                Step::Again
+            }
+        }
+    }
+
+    /// Keeps the books, and returns what the client is to see.
+    fn read_answers<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], End> {
+        let mut rest = bytes;
+        let mut passed = bytes;
+        loop {
+            let answer = self.answers.next(&mut rest).map_err(|e| End::Refused(refusal::bad_server(e)))?;
+            match answer {
+                None => break,
+                Some(Answer::Ready(_)) if self.aligning => {
+                    self.aligning = false;
+                    if self.align_failed {
+                        return Err(End::Refused(refusal::align_failed()));
+                    }
+                    passed = rest;
+                }
+                Some(Answer::Error(fields)) if self.aligning => {
+                    tracing::warn!(sqlstate = %fields.sqlstate, error = %fields.message, "align_failed");
+                    self.align_failed = true;
+                    if fields.is_fatal() {
+                        return Err(End::Refused(*fields));
+                    }
+                }
+                Some(Answer::Ready(status)) => self.exchange.ready(status.unwrap_or(Status::Failed)),
+                Some(Answer::CopyIn) => self.exchange.copy_in(),
+                Some(Answer::Error(fields)) => {
+                    self.exchange.error();
+                    self.local.count_error();
+                    self.server_said |= fields.is_fatal();
+                    if is_suspicious(&fields.sqlstate) {
+                        self.local.pool().suspect();
+                    }
+                }
+            }
+        }
+        Ok(if self.aligning { &[] } else { passed })
+    }
+
+    /// Reads from the client and passes on.
+    fn poll_client(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+        let usable = if self.requests.at_boundary() { self.ahead.len() >= 5 } else { !self.ahead.is_empty() };
+        if usable {
+            return self.pass_on(cx, &[]);
+        }
+        match self.client.poll_read(cx, scratch) {
+            Poll::Pending => Step::Park,
+            Poll::Ready(Ok(0) | Err(_)) => Step::End(End::ClientLeft),
+            Poll::Ready(Ok(n)) => self.pass_on(cx, scratch.get(..n).unwrap_or_default()),
+        }
+    }
+
+    /// Passes on what was read ahead and then `fresh`; a header that is not whole waits.
+    fn pass_on(&mut self, cx: &mut Context<'_>, fresh: &[u8]) -> Step {
+        if self.ahead.is_empty() {
+            return self.pass_bytes(cx, fresh);
+        }
+        self.ahead.extend_from_slice(fresh);
+        let bytes = std::mem::take(&mut self.ahead);
+        self.pass_bytes(cx, &bytes)
+    }
+
+    fn pass_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Step {
+        let mut rest = bytes;
+        let passed = loop {
+            self.requests.body(&mut rest);
+            let here = bytes.len().saturating_sub(rest.len());
+            if !self.requests.at_boundary() || rest.is_empty() {
+                break bytes;
+            }
+            if rest.len() < 5 {
+                self.ahead.extend_from_slice(rest);
+                break bytes.get(..here).unwrap_or_default();
+            }
+            match self.requests.next(&mut rest) {
+                Ok(Some(header)) if header.kind == b'X' => {
+                    self.leaving = true;
+                    self.requests = HeaderScan::default();
+                    break bytes.get(..here).unwrap_or_default();
+                }
+                Ok(Some(header)) => self.exchange.sent(header.kind),
+                Ok(None) => break bytes,
+                Err(malformed) => return Step::End(End::Refused(refusal::malformed(malformed))),
+            }
+        };
+        self.send(cx, passed);
+        Step::Again
+    }
+
+    /// Writes to the server, keeping what does not fit. A failure is left to the reading
+    /// side, which may still find the server's last word.
+    fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
+        let Hold::Active(conn) = &mut self.hold else { return };
+        if !self.to_server.is_empty() {
+            self.to_server.extend_from_slice(bytes);
+            let _ = self.flush_server(cx);
+            return;
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        let written = match conn.stream.poll_write(cx, bytes) {
+            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Err(_)) => bytes.len(),
+            Poll::Pending => 0,
+        };
+        self.to_server.extend_from_slice(bytes.get(written..).unwrap_or_default());
+    }
+
+    fn flush_server(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Hold::Active(conn) = &mut self.hold else { return Poll::Ready(()) };
+        while !self.to_server.is_empty() {
+            match conn.stream.poll_write(cx, &self.to_server) {
+                Poll::Ready(Ok(n)) => self.to_server.advance(n),
+                Poll::Ready(Err(_)) => self.to_server.clear(),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        conn.stream.poll_flush(cx).map(|_| ())
+    }
+
+    fn flush_client(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.to_client.is_empty() {
+            match self.client.poll_write(cx, &self.to_client) {
+                Poll::Ready(Ok(n)) => self.to_client.advance(n),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.client.poll_flush(cx)
+    }
+
+    /// Reads what the client sends early, up to a bound, to learn when it leaves. True if it did.
+    fn read_ahead(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> bool {
+        while self.ahead.len() < SCRATCH {
+            match self.client.poll_read(cx, scratch) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0) | Err(_)) => return true,
+                Poll::Ready(Ok(n)) => self.ahead.extend_from_slice(scratch.get(..n).unwrap_or_default()),
+            }
+        }
+        false
+    }
+
+    /// Whether the upstream stands between transactions with nothing on its way to or from it.
+    fn at_rest(&self) -> bool {
+        self.exchange.at_rest() && self.clean()
+    }
+
+    fn clean(&self) -> bool {
+        !self.aligning
+            && self.to_server.is_empty()
+            && self.answers.at_boundary()
+            && self.requests.at_boundary()
+    }
+
+    /// Gives the upstream back, or closes it where the books are in doubt.
+    fn let_go(&mut self) {
+        self.cell.state.set(ClientState::Idle);
+        let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) else { return };
+        if self.exchange.uncertain() {
+            self.local.count_transaction();
+            conn.close();
+        } else {
+            self.local.give_back(conn);
+        }
+    }
+
+    /// Takes the session apart at its end: what it ran is cancelled, what it left is undone,
+    /// a connection in doubt is closed. Returns the client's stream, what is still owed to
+    /// it, and whether a message of our own may follow that.
+    pub(super) fn part(mut self) -> (Stream, BytesMut, bool) {
+        let at_rest = self.at_rest();
+        let at_boundary = self.answers.at_boundary();
+        if let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) {
+            if conn.cut().is_some() || self.exchange.uncertain() || self.server_said || self.align_failed {
+                conn.close();
+            } else if at_rest && self.session_mode {
+                self.local.reset_and_give_back(conn);
+            } else if at_rest {
+                self.local.give_back(conn);
+            } else if self.exchange.quiet() {
+                // In a transaction: closing it is the rollback.
+                conn.close();
+            } else {
+                self.local.cancel_and_close(conn);
+            }
+        }
+        (self.client, self.to_client, at_boundary)
+    }
+}

@@ -1,0 +1,157 @@
+//! Opens a connection and logs in.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::error::DialError;
+use super::login::{LoginState, Step};
+use super::messages::Messages;
+use super::settings::UpstreamSettings;
+use crate::credentials::Login;
+use crate::net::{Peer, SocketTimes, Stream, TlsError, TlsPolicy, connect, connect_peer};
+use crate::wire::{CancelKey, Encoder};
+
+/// A server that can be dialled: its settings with the TLS configuration built.
+#[derive(Debug, Clone)]
+pub struct Target {
+    settings: UpstreamSettings,
+    tls: TlsPolicy,
+}
+
+/// A connection that is ready for queries.
+#[derive(Debug)]
+pub struct Connected {
+    /// At a message boundary, nothing unread.
+    pub stream: Stream,
+    /// The address it went to.
+    pub peer: Peer,
+    /// What a CancelRequest for it must quote; some poolers send none.
+    pub key: Option<CancelKey>,
+    /// What the server reported, in its order.
+    pub params: Vec<(String, String)>,
+}
+
+impl Target {
+    /// Reads the CA roots.
+    ///
+    /// # Errors
+    /// [`TlsError`] if TLS cannot be set up.
+    pub fn new(settings: UpstreamSettings) -> Result<Self, TlsError> {
+        let unix = settings.socket_dir().is_some();
+        let tls =
+            if unix { TlsPolicy::Never } else { TlsPolicy::new(settings.sslmode, &settings.sslrootcert)? };
+        Ok(Self { settings, tls })
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
+    fn times(&self) -> SocketTimes {
+        SocketTimes { keepalive: self.settings.tcp_keepalive, user_timeout: self.settings.tcp_user_timeout }
+    }
+}
+
+/// Connects and logs in, with `extra` parameters in the startup message beside
+/// user, database and role. Bounded by `connect_timeout` as a whole. Cancel
+/// safe: a dropped attempt closes its socket.
+///
+/// # Errors
+/// [`DialError`].
+pub async fn dial(
+    target: &Target,
+    login: &Login,
+    extra: &[(String, String)],
+) -> Result<Connected, DialError> {
+    let limit = target.settings.connect_timeout;
+    timeout(limit, Box::pin(dial_unbounded(target, login, extra)))
+        .await
+        .unwrap_or(Err(DialError::Timeout(limit)))
+}
+
+async fn dial_unbounded(
+    target: &Target,
+    login: &Login,
+    extra: &[(String, String)],
+) -> Result<Connected, DialError> {
+    let settings = &target.settings;
+    let (stream, peer) = connect(&settings.host, settings.port, target.times()).await?;
+    let mut messages = Messages::new(secure(target, stream).await?);
+
+    let own = [("user", login.user.as_str()), ("database", settings.dbname.as_str())];
+    let role = settings.role.as_deref().map(|role| ("role", role));
+    let extra = extra.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut startup = Encoder::default();
+    startup.startup(own.into_iter().chain(role).chain(extra));
+    messages.send(&startup.into_bytes()).await?;
+
+    let mut state = LoginState::new(login.clone(), messages.stream().is_tls());
+    loop {
+        let (kind, body) = messages.next().await?;
+        let step;
+        if LoginState::is_costly(kind, &body) {
+            // Milliseconds of hashing: not on a thread that relays.
+            let hashing = spawn_blocking(move || {
+                let step = state.message(kind, &body);
+                (state, step)
+            });
+            (state, step) = hashing.await.map_err(std::io::Error::other)?;
+        } else {
+            step = state.message(kind, &body);
+        }
+        match step? {
+            Step::Send(bytes) => messages.send(&bytes).await?,
+            Step::Read => {}
+            Step::Ready => break,
+        }
+    }
+    let (key, params) = (state.key, state.params);
+    Ok(Connected { stream: messages.into_stream()?, peer, key, params })
+}
+
+async fn secure(target: &Target, mut stream: Stream) -> Result<Stream, DialError> {
+    let Some(session) = target.tls.session(&target.settings.host)? else {
+        return Ok(stream);
+    };
+    let mut request = Encoder::default();
+    request.ssl_request();
+    stream.write_all(&request.into_bytes()).await?;
+    // Read exactly one byte: what follows belongs to TLS, and what came with it
+    // in the clear must not be taken for decrypted (CVE-2021-23222).
+    match stream.read_u8().await? {
+        b'S' => {
+            let mut stream = stream.with_tls(session);
+            stream.flush().await?;
+            Ok(stream)
+        }
+        b'N' if matches!(target.tls, TlsPolicy::IfOffered(_)) => Ok(stream),
+        b'N' => Err(DialError::NoTls),
+        b'E' => Err(DialError::Protocol("an error in answer to SSLRequest: the server is too old or full")),
+        _ => Err(DialError::Injected),
+    }
+}
+
+/// Sends a CancelRequest to the address a connection went to and waits for the
+/// server to close, by when the signal is on its way.
+///
+/// # Errors
+/// [`DialError`]; whether the request arrived is then unknown.
+pub async fn cancel(target: &Target, peer: &Peer, key: &CancelKey, limit: Duration) -> Result<(), DialError> {
+    let attempt = async {
+        let stream = connect_peer(peer, target.times()).await?;
+        let mut stream = secure(target, stream).await?;
+        let mut request = Encoder::default();
+        request.cancel_request(key);
+        stream.write_all(&request.into_bytes()).await?;
+        stream.flush().await?;
+        let mut rest = [0; 64];
+        while stream.read(&mut rest).await.unwrap_or(0) > 0 {}
+        Ok(())
+    };
+    timeout(limit, Box::pin(attempt)).await.unwrap_or(Err(DialError::Timeout(limit)))
+}

@@ -1,0 +1,17 @@
+//! The two sources of users against a real Vault and a real PostgreSQL; a
+//! scripted HTTP peer only for what a real Vault cannot be made to do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+#[path = "sources/local.rs"]
+mod local;
+#[path = "sources/peer.rs"]
+mod peer;
+#[path = "sources/scripted.rs"]
+mod scripted;
+#[path = "sources/shop.rs"]
+mod shop;
+#[path = "sources/vault.rs"]
+mod vault;
