@@ -104,8 +104,8 @@ mod tests {
         Arc::new(Profile::new([("application_name".to_owned(), name.to_owned())]))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_oldest_with_the_profile_is_served_first() {
+    #[test]
+    fn the_oldest_with_the_profile_is_served_first() {
         let (a, b) = (profile("a"), profile("b"));
         let mut places = Places::default();
         places.join(a.clone(), Instant::now(), 1);
@@ -120,8 +120,8 @@ mod tests {
         assert!(places.is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn only_those_past_the_limit_expire() {
+    #[test]
+    fn only_those_past_the_limit_expire() {
         let mut places = Places::default();
         let start = Instant::now();
         places.join(profile("a"), start, 1);
