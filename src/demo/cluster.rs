@@ -76,7 +76,12 @@ impl Cluster {
         fs::remove_dir_all(&self.folder).map_err(|source| DemoError::io("remove the demo's folder", source))
     }
 
-    async fn initialise(&self, tools: &Tools, owner: Option<Owner>, password: &Secret) -> Result<(), DemoError> {
+    async fn initialise(
+        &self,
+        tools: &Tools,
+        owner: Option<Owner>,
+        password: &Secret,
+    ) -> Result<(), DemoError> {
         let password_file = self.folder.join("password");
         write_private(&password_file, password.expose())?;
         if let Some(owner) = owner {
@@ -84,22 +89,37 @@ impl Cluster {
         }
         let mut command = self.command(&tools.initdb, owner);
         command.arg("-D").arg(self.data()).arg("--pwfile").arg(&password_file);
-        command.args(["-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        command.args([
+            "-U",
+            "postgres",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
         let output = command.output().await.map_err(|source| DemoError::io("run initdb", source))?;
         let _ = fs::remove_file(&password_file);
         if output.status.success() { Ok(()) } else { Err(DemoError::failed("initdb", &output.stderr)) }
     }
 
     /// Starts the server on a free port; another one if somebody takes that port first.
-    async fn launch(&mut self, tools: &Tools, owner: Option<Owner>, password: &Secret) -> Result<Server, DemoError> {
+    async fn launch(
+        &mut self,
+        tools: &Tools,
+        owner: Option<Owner>,
+        password: &Secret,
+    ) -> Result<Server, DemoError> {
         let log = self.folder.join("postgres.log");
         let mut told = Vec::new();
         for _ in 0..3 {
             self.port = free_port()?;
-            let file = File::create(&log).map_err(|source| DemoError::io("write PostgreSQL's log", source))?;
+            let file =
+                File::create(&log).map_err(|source| DemoError::io("write PostgreSQL's log", source))?;
             let mut command = self.command(&tools.postgres, owner);
             command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
-            for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=100"] {
+            for setting in
+                ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=100"]
+            {
                 command.args(["-c", setting]);
             }
             command.stdout(Stdio::null()).stderr(file);
@@ -118,7 +138,9 @@ impl Cluster {
         let patience = Instant::now() + Duration::from_secs(60);
         loop {
             let ended = match self.postmaster.as_mut() {
-                Some(child) => child.try_wait().map_err(|source| DemoError::io("wait for postgres", source))?,
+                Some(child) => {
+                    child.try_wait().map_err(|source| DemoError::io("wait for postgres", source))?
+                }
                 None => return Ok(None),
             };
             if ended.is_some() {
@@ -197,7 +219,8 @@ impl Owner {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
-        let users = fs::read_to_string("/etc/passwd").map_err(|source| DemoError::io("read /etc/passwd", source))?;
+        let users =
+            fs::read_to_string("/etc/passwd").map_err(|source| DemoError::io("read /etc/passwd", source))?;
         let found = ["postgres", "nobody"].iter().find_map(|name| Self::parse(&users, name));
         found.map(Some).ok_or(DemoError::NoOwner)
     }
@@ -224,7 +247,8 @@ fn make_folder(owner: Option<Owner>) -> Result<PathBuf, DemoError> {
 }
 
 fn give(path: &Path, owner: Owner) -> Result<(), DemoError> {
-    chown(path, Some(owner.uid), Some(owner.gid)).map_err(|source| DemoError::io("hand a file to PostgreSQL's user", source))
+    chown(path, Some(owner.uid), Some(owner.gid))
+        .map_err(|source| DemoError::io("hand a file to PostgreSQL's user", source))
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), DemoError> {

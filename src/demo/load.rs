@@ -58,7 +58,11 @@ pub(super) async fn prepare(tools: &Tools, proxy: SocketAddr) -> Result<(), Demo
 
 impl Load {
     /// Starts the load; without a duration it runs until it is stopped.
-    pub(super) fn start(tools: &Tools, proxy: SocketAddr, duration: Option<Duration>) -> Result<Self, DemoError> {
+    pub(super) fn start(
+        tools: &Tools,
+        proxy: SocketAddr,
+        duration: Option<Duration>,
+    ) -> Result<Self, DemoError> {
         let seconds = duration.unwrap_or(FOREVER).as_secs().max(1).to_string();
         let mut command = pgbench(tools, proxy);
         command.args(["-n", "-j", "1", "-P", "1", "-T", &seconds, "-c", &CLIENTS.to_string(), DATABASE]);
@@ -79,7 +83,10 @@ impl Load {
     pub(super) async fn finish(mut self) -> Result<(ExitStatus, Summary), DemoError> {
         let mut text = String::new();
         if let Some(stdout) = self.child.stdout.as_mut() {
-            stdout.read_to_string(&mut text).await.map_err(|source| DemoError::io("read from pgbench", source))?;
+            stdout
+                .read_to_string(&mut text)
+                .await
+                .map_err(|source| DemoError::io("read from pgbench", source))?;
         }
         let status = self.child.wait().await.map_err(|source| DemoError::io("wait for pgbench", source))?;
         Ok((status, Summary::parse(&text)))
@@ -150,7 +157,9 @@ mod tests {
             ("progress: soon", Said::Other("progress: soon".into())),
             (
                 "pgbench: error: client 3 script 0 aborted in command 4 query 0: ERROR:  permission denied",
-                Said::Aborted("error: client 3 script 0 aborted in command 4 query 0: ERROR:  permission denied".into()),
+                Said::Aborted(
+                    "error: client 3 script 0 aborted in command 4 query 0: ERROR:  permission denied".into(),
+                ),
             ),
             ("pgbench (15.18)", Said::Other("pgbench (15.18)".into())),
         ] {

@@ -17,7 +17,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub use outcome::Outcome;
@@ -37,6 +37,8 @@ use view::{Frame, Tone, clock};
 const LIFE: Duration = Duration::from_secs(20);
 /// How often proxy and server are looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long the first user may take.
+const FIRST_USER: Duration = Duration::from_secs(30);
 /// How much longer than it was told pgbench may take to end.
 const LATE: Duration = Duration::from_secs(30);
 /// The port that the manual speaks of, if it is free.
@@ -57,13 +59,17 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// PostgreSQL is not installed.
-    #[error("cannot find {missing}: install PostgreSQL, on Debian and Ubuntu with `apt-get install postgresql`")]
+    #[error(
+        "cannot find {missing}: install PostgreSQL, on Debian and Ubuntu with `apt-get install postgresql`"
+    )]
     NoPostgres {
         /// The programs that are missing.
         missing: &'static str,
     },
     /// We are root, and there is nobody to run PostgreSQL as.
-    #[error("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`: run this as another user")]
+    #[error(
+        "PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`: run this as another user"
+    )]
     NoOwner,
     /// Something of the system's failed.
     #[error("cannot {what}: {source}")]
@@ -90,6 +96,12 @@ pub enum DemoError {
     /// The proxy does not start.
     #[error("the proxy does not start: {0}")]
     Start(#[from] StartError),
+    /// No user came.
+    #[error("the proxy has no user after {} s: {trouble}", FIRST_USER.as_secs())]
+    NoUser {
+        /// What the proxy says about it.
+        trouble: String,
+    },
     /// The proxy has no TCP listener.
     #[error("the proxy does not listen")]
     NotListening,
@@ -225,6 +237,8 @@ impl Stage<'_> {
         screen: &mut Screen<W>,
         stop: &CancellationToken,
     ) -> Result<Option<(Outcome, Option<u64>)>, DemoError> {
+        let Some(came) = stop.run_until_cancelled(self.first_user()).await else { return Ok(None) };
+        came?;
         screen.say(Tone::Plain, &format!("making pgbench's tables through the proxy at {} …", self.address));
         let Some(prepared) = stop.run_until_cancelled(load::prepare(self.tools, self.address)).await else {
             return Ok(None);
@@ -295,6 +309,24 @@ impl Stage<'_> {
         }
         outcome.failures = tally.failures;
         Ok(Some((outcome, processed)))
+    }
+
+    /// Clients are refused until there is a user; an application would try again.
+    async fn first_user(&self) -> Result<(), DemoError> {
+        let patience = Instant::now() + FIRST_USER;
+        loop {
+            let snapshot = self.proxy.keeper(DATABASE);
+            if snapshot.as_ref().is_some_and(|snapshot| snapshot.active.is_some()) {
+                return Ok(());
+            }
+            if Instant::now() > patience {
+                let trouble = snapshot.and_then(|snapshot| snapshot.last_error);
+                return Err(DemoError::NoUser {
+                    trouble: trouble.unwrap_or_else(|| "no reason given".to_owned()),
+                });
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Asks the proxy who is active and the server who is there; what cannot be

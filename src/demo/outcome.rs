@@ -65,8 +65,12 @@ mod tests {
             ..Outcome::default()
         };
         assert!(good.is_good());
-        assert_eq!(good.to_string(), "60 s: 4 swaps, 71,234 transactions, 0 failures; no user was left behind");
-        let bad = Outcome { failures: 1, left_behind: vec!["v-a".into()], died: Some("exit 2".into()), ..good };
+        assert_eq!(
+            good.to_string(),
+            "60 s: 4 swaps, 71,234 transactions, 0 failures; no user was left behind"
+        );
+        let bad =
+            Outcome { failures: 1, left_behind: vec!["v-a".into()], died: Some("exit 2".into()), ..good };
         assert!(!bad.is_good());
         assert_eq!(
             bad.to_string(),

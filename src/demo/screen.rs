@@ -36,7 +36,8 @@ impl<W: Write> Screen<W> {
         if !self.terminal {
             return self.say(Tone::Plain, &line(frame));
         }
-        let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| usize::from(size.ws_col));
+        let width =
+            rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| usize::from(size.ws_col));
         let width = if width == 0 { 80 } else { width };
         let lines = picture(frame);
         let mut text = self.erase();

@@ -78,7 +78,9 @@ impl Story {
                 let (old, new) = (old.user.clone(), new.user.clone());
                 events.push(Event::Swap { number: self.swaps, old, new, moved });
             }
-            (_, Some(new)) if self.last.active.is_none() => events.push(Event::First { user: new.user.clone() }),
+            (_, Some(new)) if self.last.active.is_none() => {
+                events.push(Event::First { user: new.user.clone() })
+            }
             _ => {}
         }
         self.connections.retain(|user, _| {
@@ -108,7 +110,10 @@ mod tests {
     fn look(active: Option<&str>, users: &[(&str, u64)]) -> Look {
         Look {
             active: active.map(|user| Active { generation: 1, user: user.into(), remaining: Duration::ZERO }),
-            users: users.iter().map(|(name, n)| ServerUser { name: (*name).into(), connections: *n }).collect(),
+            users: users
+                .iter()
+                .map(|(name, n)| ServerUser { name: (*name).into(), connections: *n })
+                .collect(),
             trouble: None,
         }
     }

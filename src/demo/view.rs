@@ -52,7 +52,10 @@ pub(super) fn picture(frame: &Frame<'_>) -> Vec<(Tone, String)> {
     match &frame.look.active {
         Some(active) => {
             let (bar, left) = (bar(active.remaining, frame.life), seconds(active.remaining));
-            lines.push((Tone::Plain, format!("  user        {}   generation {}", active.user, active.generation)));
+            lines.push((
+                Tone::Plain,
+                format!("  user        {}   generation {}", active.user, active.generation),
+            ));
             lines.push((Tone::Plain, format!("  lives for   {bar}  {left} of {}", seconds(frame.life))));
         }
         None => {
@@ -61,7 +64,10 @@ pub(super) fn picture(frame: &Frame<'_>) -> Vec<(Tone, String)> {
         }
     }
     let (now, before) = connections(frame.look);
-    lines.push((Tone::Plain, format!("  PostgreSQL  {now} connections of this user, {before} of earlier ones")));
+    lines.push((
+        Tone::Plain,
+        format!("  PostgreSQL  {now} connections of this user, {before} of earlier ones"),
+    ));
     lines.push((Tone::Plain, format!("  load        {} transactions/s", grouped(frame.tps))));
     let tone = if frame.failures == 0 { Tone::Good } else { Tone::Bad };
     lines.push((tone, format!("  failures    {}   swaps {}", frame.failures, frame.swaps)));
@@ -135,7 +141,8 @@ fn seconds(time: Duration) -> String {
 
 fn bar(remaining: Duration, life: Duration) -> String {
     let part = if life.is_zero() { 0.0 } else { remaining.as_secs_f64() / life.as_secs_f64() };
-    let full = (1..=BAR).filter(|cell| f64::from(u32::try_from(*cell).unwrap_or(0)) <= part * 30.0 + 0.5).count();
+    let full =
+        (1..=BAR).filter(|cell| f64::from(u32::try_from(*cell).unwrap_or(0)) <= part * 30.0 + 0.5).count();
     format!("{}{}", "█".repeat(full), "░".repeat(BAR - full))
 }
 
@@ -148,7 +155,11 @@ mod tests {
     fn look() -> Look {
         let user = |name: &str, connections| ServerUser { name: name.into(), connections };
         Look {
-            active: Some(Active { generation: 3, user: "v-b".into(), remaining: Duration::from_millis(9_400) }),
+            active: Some(Active {
+                generation: 3,
+                user: "v-b".into(),
+                remaining: Duration::from_millis(9_400),
+            }),
             users: vec![user("v-a", 2), user("v-b", 8)],
             trouble: None,
         }
@@ -222,7 +233,10 @@ mod tests {
 
     #[test]
     fn numbers_and_times_are_readable() {
-        assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(grouped::<u32>).each_ref().map(String::as_str));
+        assert_eq!(
+            ["0", "999", "1,000", "1,234,567"],
+            [0, 999, 1000, 1_234_567].map(grouped::<u32>).each_ref().map(String::as_str)
+        );
         assert_eq!(clock(Duration::from_secs(3605)), "1:00:05");
     }
 }
