@@ -67,8 +67,8 @@ impl Cluster {
     /// Stops the server and removes the folder. What cannot be done is told.
     pub(super) async fn stop(mut self) -> Result<(), DemoError> {
         if let Some(mut postmaster) = self.postmaster.take() {
-            // SIGINT: sessions are ended, files are closed properly ("fast shutdown").
-            signal(&postmaster, Signal::INT);
+            // SIGQUIT ("immediate shutdown"): nothing in it is to be kept, so no checkpoint.
+            signal(&postmaster, Signal::QUIT);
             if timeout(Duration::from_secs(10), postmaster.wait()).await.is_err() {
                 postmaster.kill().await.map_err(|source| DemoError::io("stop PostgreSQL", source))?;
             }
@@ -97,6 +97,7 @@ impl Cluster {
             "--locale=C",
             "--no-sync",
         ]);
+        command.kill_on_drop(true);
         let output = command.output().await.map_err(|source| DemoError::io("run initdb", source))?;
         let _ = fs::remove_file(&password_file);
         if output.status.success() { Ok(()) } else { Err(DemoError::failed("initdb", &output.stderr)) }
@@ -173,16 +174,17 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if let Some(postmaster) = self.postmaster.take() {
-            // SIGQUIT: every server process ends at once; `kill_on_drop` would leave the children alone.
+            // Every server process ends at once; `kill_on_drop` would leave its children alone.
             signal(&postmaster, Signal::QUIT);
-            for _ in 0..100 {
-                if fs::remove_dir_all(&self.folder).is_ok() {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
         }
-        let _ = fs::remove_dir_all(&self.folder);
+        // Until the last process has written its last file.
+        for _ in 0..100 {
+            let removed = fs::remove_dir_all(&self.folder);
+            if removed.is_ok() || !self.folder.exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

@@ -14,7 +14,7 @@ mod tools;
 mod view;
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -41,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const FIRST_USER: Duration = Duration::from_secs(30);
 /// How much longer than it was told pgbench may take to end.
 const LATE: Duration = Duration::from_secs(30);
-/// The port that the manual speaks of, if it is free.
+/// The port that the manual speaks of; any other if it is taken.
 const PORT: u16 = 6432;
 
 /// What was asked for.
@@ -144,9 +144,10 @@ pub async fn run(
     screen.say(Tone::Plain, &format!("starting a throw-away {} …", tools.version()));
     let Some(started) = stop.run_until_cancelled(Cluster::start(&tools)).await else { return Ok(None) };
     let (cluster, server) = started?;
-    let settings = settings(&cluster)?;
-    let Some(started) = stop.run_until_cancelled(Proxy::start(settings)).await else { return Ok(None) };
-    let proxy = started?;
+    let proxy = match Proxy::start(settings(&cluster, PORT)?).await {
+        Err(StartError::Listen(_)) => Proxy::start(settings(&cluster, 0)?).await?,
+        started => started?,
+    };
 
     let shown = match proxy.tcp_addr() {
         Some(address) => {
@@ -182,8 +183,7 @@ async fn close(
 }
 
 /// The demo's settings go the way of everybody's: as a configuration.
-fn settings(cluster: &Cluster) -> Result<Settings, DemoError> {
-    let listen = if TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).is_ok() { PORT } else { 0 };
+fn settings(cluster: &Cluster, listen: u16) -> Result<Settings, DemoError> {
     let text = format!(
         r#"
 [listen]

@@ -78,11 +78,11 @@ pub(super) fn picture(frame: &Frame<'_>) -> Vec<(Tone, String)> {
 pub(super) fn line(frame: &Frame<'_>) -> String {
     let (now, before) = connections(frame.look);
     let (user, left) = match &frame.look.active {
-        Some(active) => (active.user.as_str(), seconds(active.remaining)),
+        Some(active) => (active.user.as_str(), seconds(active.remaining).replace(' ', "")),
         None => ("none", "-".to_owned()),
     };
     format!(
-        "{}  user={user} ends_in={left} connections={now} draining={before} tps={:.0} failures={} swaps={}",
+        "{:>5}  user={user} ends_in={left} connections={now} draining={before} tps={:.0} failures={} swaps={}",
         clock(frame.elapsed),
         frame.tps,
         frame.failures,
@@ -211,7 +211,7 @@ mod tests {
         let look = look();
         assert_eq!(
             line(&frame(&look)),
-            "1:05  user=v-b ends_in=10 s connections=8 draining=2 tps=12346 failures=0 swaps=2"
+            " 1:05  user=v-b ends_in=10s connections=8 draining=2 tps=12346 failures=0 swaps=2"
         );
     }
 
