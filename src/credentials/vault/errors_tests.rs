@@ -1,3 +1,5 @@
+//! The table of what refusals mean.
+
 use super::*;
 
 #[derive(Debug, PartialEq)]
