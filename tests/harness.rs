@@ -4,12 +4,15 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use support::ports::Port;
 use support::{
-    Ca, DatabaseRole, Endpoint, Postgres, PostgresOptions, StopMode, Vault, VaultOptions, wait_until,
+    Ca, DatabaseRole, Endpoint, Postgres, PostgresOptions, Program, StopMode, Vault, VaultOptions, wait_until,
 };
 
 /// A user that Vault just issued, as somewhere to log in.
@@ -58,7 +61,7 @@ async fn postgres_takes_settings_hba_lines_and_a_certificate() {
     let mut verified = postgres.admin().command("psql");
     verified.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", ca.file()).env("PGHOST", "localhost");
     verified.args(["-X", "-A", "-t", "-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"]);
-    let verified = support::Program::run(verified, Duration::from_secs(30)).await.success();
+    let verified = Program::run(verified, Duration::from_secs(30)).await.success();
     assert_eq!(verified.trim(), "t");
 
     postgres.set_hba(&["host all all 127.0.0.1/32 reject"]);
@@ -161,4 +164,62 @@ async fn vault_serves_tls_with_the_certificate_it_was_given() {
     assert!(vault.address().starts_with("https://"));
     let (status, body) = vault.request(Method::GET, "sys/health", None, None).await;
     assert_eq!((status, &body["sealed"]), (200, &json!(false)));
+}
+
+#[test]
+fn a_skip_ends_the_test_is_printed_and_counted() {
+    const PROBE: &str = "LEASEHOLD_TEST_SKIP_PROBE";
+    if std::env::var_os(PROBE).is_some() {
+        skip!("only a {}", "probe");
+    }
+    let name = "a_skip_ends_the_test_is_printed_and_counted";
+    let directory = tempfile::tempdir().unwrap();
+    let skips = directory.path().join("skips");
+    // This very test in another process, where it skips itself.
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(PROBE, "1")
+        .env("LEASEHOLD_TEST_SKIPS", &skips)
+        .output()
+        .unwrap();
+    let line = format!("SKIPPED {name}: only a probe\n");
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&line), "{output:?}");
+    assert_eq!(std::fs::read_to_string(skips).unwrap(), line);
+}
+
+#[test]
+fn a_claimed_port_is_nobody_elses() {
+    let ports: Vec<Port> = (0..100).map(|_| Port::claim()).collect();
+    let numbers: BTreeSet<u16> = ports.iter().map(Port::number).collect();
+    assert_eq!(numbers.len(), ports.len());
+}
+
+#[tokio::test]
+async fn a_program_is_measured_and_ends_with_its_value() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo out; echo err >&2; while :; do :; done"]);
+    let mut program = Program::start(command);
+    let busy = async || program.cpu_time() >= Duration::from_millis(50);
+    assert!(wait_until(Duration::from_secs(20), busy).await);
+    assert!(program.rss_kib() > 0 && program.peak_rss_kib() >= program.rss_kib());
+    assert!(program.open_files() >= 3);
+    assert_eq!((program.stdout().trim(), program.stderr().trim()), ("out", "err"));
+    let id = program.id();
+    assert!(program.ended().is_none());
+    drop(program);
+    assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
+}
+
+#[tokio::test]
+async fn servers_and_their_files_go_when_a_test_panics() {
+    let postgres = or_skip!(Postgres::start().await);
+    let (id, directory) = (postgres.id().unwrap(), postgres.dir().to_owned());
+    let test = tokio::spawn(async move {
+        let _held = postgres;
+        panic!("as a failing test does");
+    });
+    assert!(test.await.unwrap_err().is_panic());
+    assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
+    assert!(!directory.exists());
 }

@@ -105,6 +105,41 @@ impl Program {
         Finished { status, stdout: self.stdout(), stderr: self.stderr() }
     }
 
+    /// Resident memory now, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most resident memory so far, in KiB.
+    pub fn peak_rss_kib(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// CPU time so far, user and system, in steps of 10 ms.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = self.proc_file("stat");
+        // The name, field 2, may hold spaces; it ends at the last parenthesis.
+        let (_, rest) = stat.rsplit_once(')').unwrap();
+        let ticks: u64 = rest.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
+        // USER_HZ is 100 on every Linux that matters here.
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Open file descriptors.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
+    }
+
+    fn status(&self, label: &str) -> u64 {
+        let status = self.proc_file("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(label)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    fn proc_file(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{name}", self.id())).unwrap()
+    }
+
     /// Sends `first`, waits a while, then kills it for good. For `drop`: blocks.
     pub fn end_now(&mut self, first: Signal, patience: Duration) {
         self.signal(first);

@@ -131,33 +131,22 @@ impl Leasehold {
 
     /// Resident memory now, in KiB.
     pub fn rss_kib(&self) -> u64 {
-        self.status("VmRSS:")
+        self.program.rss_kib()
     }
 
     /// The most resident memory so far, in KiB.
     pub fn peak_rss_kib(&self) -> u64 {
-        self.status("VmHWM:")
+        self.program.peak_rss_kib()
     }
 
     /// CPU time so far, user and system, in steps of 10 ms.
     pub fn cpu_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
-        // The name, field 2, may hold spaces; it ends at the last parenthesis.
-        let (_, rest) = stat.rsplit_once(')').unwrap();
-        let ticks: u64 = rest.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
-        // USER_HZ is 100 on every Linux that matters here.
-        Duration::from_millis(ticks * 10)
+        self.program.cpu_time()
     }
 
     /// Open file descriptors.
     pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
-    }
-
-    fn status(&self, label: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(label)).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
+        self.program.open_files()
     }
 }
 
