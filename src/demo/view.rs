@@ -235,7 +235,7 @@ mod tests {
     fn numbers_and_times_are_readable() {
         assert_eq!(
             ["0", "999", "1,000", "1,234,567"],
-            [0, 999, 1000, 1_234_567].map(grouped::<u32>).each_ref().map(String::as_str)
+            [0, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str)
         );
         assert_eq!(clock(Duration::from_secs(3605)), "1:00:05");
     }
