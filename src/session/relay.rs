@@ -368,6 +368,9 @@ impl Relay {
                     self.requests = HeaderScan::default();
                     break bytes.get(..here).unwrap_or_default();
                 }
+                Ok(Some(header)) if !header.is_from_client() => {
+                    return Step::End(End::Refused(refusal::unexpected_message(header)));
+                }
                 Ok(Some(header)) => self.exchange.sent(header.kind),
                 Ok(None) => break bytes,
                 Err(malformed) => return Step::End(End::Refused(refusal::malformed(malformed))),

@@ -2,7 +2,7 @@
 
 use crate::wire_client::message::{
     bind, bind_as, close_portal, close_statement, copy_data, copy_done, copy_fail, describe_portal,
-    describe_statement, execute, flush, function_call, message, parse, query, sync,
+    describe_statement, execute, flush, function_call, parse, query, sync,
 };
 
 pub struct Script {
@@ -135,8 +135,6 @@ fn simple() -> Vec<Script> {
                 query("SELECT 1"),
             ],
         ),
-        script("an unknown message", "TDCZE", &[query("SELECT 1"), message(b'?', b"x"), query("SELECT 2")]),
-        script("a message too large for its kind", "E", &[message(b'S', &[0; 20_000])]),
     ]
 }
 
