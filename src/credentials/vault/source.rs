@@ -112,7 +112,13 @@ impl VaultSource {
             secret_id: secret_id.expose().trim().to_owned(),
         };
         let sent = Moment::now();
-        let reply: Reply<IgnoredAny> = self.ask(&call, None, endpoint).await?;
+        let body = self
+            .client
+            .call(None, endpoint)
+            .await
+            .map_err(|failure| failure.without(secret_id).into_error(&call))?;
+        let reply: Reply<IgnoredAny> =
+            serde_json::from_slice(&body).map_err(|_| foreign(&call, "no Vault answer"))?;
         let auth = reply.auth.ok_or_else(|| foreign(&call, "no token"))?;
         header_of_token(&auth.client_token).map_err(|_| foreign(&call, "a token that is none"))?;
         let mut token = Token { secret: auth.client_token, end: end_after(sent, auth.lease_duration) };
@@ -136,7 +142,7 @@ impl VaultSource {
                 }
                 (true, None)
             }
-            Err(Failure::Refused(refusal)) if refusal.status == 403 => return Err(dead_token(&refusal.text)),
+            Err(Failure::Refused(refusal)) if refusal.status == 403 => return Err(dead_token(&refusal)),
             Err(failure) => return Err(failure.into_error(&Call::LookupSelf)),
         };
         let mut token = Token { secret: secret.clone(), end };
@@ -184,8 +190,7 @@ impl VaultSource {
         let call = Call::Issue { path: self.path.clone() };
         let endpoint = GenerateCredentialsRequest { mount: self.mount.clone(), name: self.role.clone() };
         let sent = Moment::now();
-        let reply: Reply<GenerateCredentialsResponse> =
-            self.ask(&call, Some(&token.secret), endpoint).await?;
+        let reply: Reply<GenerateCredentialsResponse> = self.ask(&call, &token.secret, endpoint).await?;
         let Some(GenerateCredentialsResponse { username, password }) = reply.data else {
             return Err(foreign(&call, "no user"));
         };
@@ -226,10 +231,10 @@ impl VaultSource {
     async fn ask<E: rustify::Endpoint, T: DeserializeOwned>(
         &self,
         call: &Call,
-        token: Option<&Secret>,
+        token: &Secret,
         endpoint: E,
     ) -> Result<Reply<T>, SourceError> {
-        let body = match self.client.call(token, endpoint).await {
+        let body = match self.client.call(Some(token), endpoint).await {
             Ok(body) => body,
             Err(failure) => return Err(self.explain(call, token, failure).await),
         };
@@ -237,24 +242,22 @@ impl VaultSource {
     }
 
     /// Tells a dead token from a missing policy.
-    async fn explain(&self, call: &Call, token: Option<&Secret>, failure: Failure) -> SourceError {
-        match (token, failure) {
-            (Some(token), Failure::Refused(refusal)) if refusal.status == 403 => {
-                match self.life(token, &refusal).await {
-                    Life::Dead => dead_token(&refusal.text),
-                    Life::DeadOrMute => SourceError::Denied {
-                        message: format!(
-                            "vault denies {} and lookup-self ({}): the token is dead, or its policies lack {} and {}",
-                            call.path(),
-                            refusal.text,
-                            call.rule(),
-                            Call::LookupSelf.rule()
-                        ),
-                    },
-                    Life::Alive | Life::Unknown => Failure::Refused(refusal).into_error(call),
-                }
-            }
-            (_, failure) => failure.into_error(call),
+    async fn explain(&self, call: &Call, token: &Secret, failure: Failure) -> SourceError {
+        match failure {
+            Failure::Refused(refusal) if refusal.status == 403 => match self.life(token, &refusal).await {
+                Life::Dead => dead_token(&refusal),
+                Life::DeadOrMute => SourceError::Denied {
+                    message: format!(
+                        "vault denies {} and lookup-self ({}): the token is dead, or its policies lack {} and {}",
+                        call.path(),
+                        refusal.text,
+                        call.rule(),
+                        Call::LookupSelf.rule()
+                    ),
+                },
+                Life::Alive | Life::Unknown => Failure::Refused(refusal).into_error(call),
+            },
+            failure => failure.into_error(call),
         }
     }
 
@@ -332,7 +335,7 @@ impl Source for VaultSource {
                 Ok(end) => token_end = end,
                 Err(Failure::Refused(refusal)) if refusal.status == 403 => {
                     if self.life(token, &refusal).await == Life::Dead {
-                        return Err(gone_with_token(&refusal.text));
+                        return Err(gone_with_token(&refusal));
                     }
                 }
                 // Not renewable, or not reachable: the end that is known stands.
@@ -345,7 +348,7 @@ impl Source for VaultSource {
             Ok(body) => body,
             Err(Failure::Refused(refusal)) if refusal.status == 403 => {
                 if self.life(token, &refusal).await == Life::Dead {
-                    return Err(gone_with_token(&refusal.text));
+                    return Err(gone_with_token(&refusal));
                 }
                 return Err(Failure::Refused(refusal).into_error(&Call::RenewLease));
             }
@@ -378,13 +381,15 @@ fn end_after(sent: Moment, seconds: u64) -> Option<Moment> {
     (seconds > 0).then(|| sent + Duration::from_secs(seconds))
 }
 
-fn dead_token(text: &str) -> SourceError {
+fn dead_token(refusal: &Refusal) -> SourceError {
+    let text = refusal.said();
     SourceError::Denied {
         message: format!("the vault token is dead: expired, revoked or never valid ({text}); give a new one"),
     }
 }
 
-fn gone_with_token(text: &str) -> SourceError {
+fn gone_with_token(refusal: &Refusal) -> SourceError {
+    let text = refusal.said();
     SourceError::Gone { message: format!("the token of the lease has ended, and the lease with it ({text})") }
 }
 
