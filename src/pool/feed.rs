@@ -23,6 +23,8 @@ use crate::wire::ErrorFields;
 /// Pause after a failed dial: doubled each time, up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long waiting clients of a shard may stand still before other shards are asked for a connection.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// Connections of a coming generation that are opened at once.
 const WARM_LANES: usize = 4;
 
@@ -50,11 +52,47 @@ impl LocalPool {
             if let Some(slot) = slot {
                 self.open(slot, key);
             } else if !self.sacrifice(&key) {
-                if !self.hungry.replace(true) {
-                    self.pool.mark_hungry(self.shard, waiting.saturating_sub(dialling));
-                }
+                self.call_for_help();
                 return;
             }
+        }
+    }
+
+    /// All connections that there may be are open. A shard without any asks the others at
+    /// once; one that has some first sees whether they come round.
+    fn call_for_help(self: &Rc<Self>) {
+        if self.hungry.get() {
+            return;
+        }
+        if self.pool.ledger().held(self.shard) == 0 {
+            self.ask_others();
+        } else if !self.patient.replace(true) {
+            let local = self.clone();
+            spawn_local(async move {
+                local.wait_patiently().await;
+                local.patient.set(false);
+            });
+        }
+    }
+
+    async fn wait_patiently(self: &Rc<Self>) {
+        let mut first = self.places.borrow().first();
+        loop {
+            sleep(PATIENCE).await;
+            let now_first = self.places.borrow().first();
+            if now_first.is_none() || self.hungry.get() {
+                return;
+            }
+            if now_first == first || self.pool.ledger().is_worse_off(self.shard) {
+                return self.ask_others();
+            }
+            first = now_first;
+        }
+    }
+
+    fn ask_others(&self) {
+        if !self.hungry.replace(true) {
+            self.pool.mark_hungry(self.shard, self.places.borrow().len());
         }
     }
 

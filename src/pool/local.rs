@@ -56,7 +56,10 @@ pub struct LocalPool {
     pub(super) dialling: Cell<usize>,
     pub(super) failures: Cell<u32>,
     pub(super) pausing: Cell<bool>,
+    /// The other shards have been asked for a connection.
     pub(super) hungry: Cell<bool>,
+    /// Waiting clients are being watched for standing still.
+    pub(super) patient: Cell<bool>,
     /// The generation that `idle` belongs to.
     pub(super) seen: Cell<Option<GenerationId>>,
     /// The most connections that clients held at once since the last switch.
@@ -105,6 +108,7 @@ impl LocalPool {
             failures: Cell::new(0),
             pausing: Cell::new(false),
             hungry: Cell::new(false),
+            patient: Cell::new(false),
             seen: Cell::new(None),
             most_used: Cell::new(0),
             transactions: Cell::new(0),
