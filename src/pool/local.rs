@@ -165,6 +165,10 @@ impl LocalPool {
     /// boundary. One of a retired generation is closed.
     pub fn give_back(self: &Rc<Self>, conn: Conn) {
         self.transactions.set(self.transactions.get().wrapping_add(1));
+        self.put_back(conn);
+    }
+
+    fn put_back(self: &Rc<Self>, conn: Conn) {
         conn.tether().release();
         if conn.tether().cancelling() {
             self.park(conn);
@@ -204,6 +208,7 @@ impl LocalPool {
     /// Cancels what a connection runs, then closes it.
     pub fn cancel_and_close(self: &Rc<Self>, conn: Conn) {
         let (pool, tether) = (self.pool.clone(), conn.tether().clone());
+        tether.cancel_begins();
         spawn_local(async move {
             send_cancel(&pool, &tether).await;
             conn.close();
@@ -342,6 +347,9 @@ impl LocalPool {
 
     fn cancel_tether(&self, tether: Rc<Tether>) {
         let pool = self.pool.clone();
+        // Before anything else runs on this thread: from here on the connection cannot
+        // change hands until the request has been answered.
+        tether.cancel_begins();
         spawn_local(async move { send_cancel(&pool, &tether).await });
     }
 
@@ -423,20 +431,18 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         match self.owner.outcome.borrow_mut().take() {
-            Some(Ok(conn)) => {
-                conn.tether().release();
-                self.local.arrive(conn);
-            }
+            Some(Ok(conn)) => self.local.put_back(conn),
             Some(Err(_)) => {}
             None => self.local.places.borrow_mut().leave(self.ticket),
         }
     }
 }
 
+/// Sends the request that [`Tether::cancel_begins`] announced.
 async fn send_cancel(pool: &Pool, tether: &Tether) {
-    let Some(key) = &tether.cancel else { return };
-    tether.cancel_begins();
-    if let Err(error) = cancel(pool.target(), &tether.peer, key, CANCEL_TIMEOUT).await {
+    if let Some(key) = &tether.cancel
+        && let Err(error) = cancel(pool.target(), &tether.peer, key, CANCEL_TIMEOUT).await
+    {
         warn!(pool = %pool.settings().name, %error, "cancel_failed");
     }
     tether.cancel_ends();
