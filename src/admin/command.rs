@@ -334,7 +334,8 @@ mod tests {
     #[test]
     fn every_parameter_that_is_shown_has_a_value() {
         for sql in ["SHOW transaction_read_only", "SHOW TimeZone", "SHOW server_version"] {
-            let Ok([Command::Parameter(name)]) = parse(sql).as_deref() else { panic!("{sql}") };
+            let parsed = parse(sql);
+            let Ok([Command::Parameter(name)]) = parsed.as_deref() else { panic!("{sql}") };
             assert!(parameter(name).is_some(), "{name}");
         }
     }
