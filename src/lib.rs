@@ -29,6 +29,7 @@ pub mod cancel;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod demo;
 pub mod net;
 pub mod pool;
 pub mod scram;

@@ -3,13 +3,16 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use leasehold::app::logging::{self, LogOutput};
-use leasehold::app::{Proxy, Settings};
+use leasehold::app::{LogFormat, LogSettings, Proxy, Settings};
 use leasehold::config::{self, Loaded, ThisHost};
+use leasehold::demo;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// PostgreSQL proxy that logs in with short-lived users from Vault or OpenBao
 /// and swaps them before they end, unnoticed by the application.
@@ -26,6 +29,8 @@ enum Command {
     Run(ConfigArgs),
     /// Check a configuration and say what each key means on this host
     Check(ConfigArgs),
+    /// Show it at work: a throw-away PostgreSQL, users that live 20 s, the proxy, and load
+    Demo(DemoArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +38,16 @@ struct ConfigArgs {
     /// Configuration file [default: ./leasehold.toml, then /etc/leasehold/leasehold.toml]
     #[arg(long, short, value_name = "FILE", env = "LEASEHOLD_CONFIG")]
     config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct DemoArgs {
+    /// End by itself after this time, with a summary [default: until Ctrl-C]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Write the proxy's log to this file
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
 }
 
 impl ConfigArgs {
@@ -59,6 +74,7 @@ fn main() -> ExitCode {
             Ok(loaded) => check(&loaded),
             Err(error) => complain(&error),
         },
+        Command::Demo(args) => demo(&args),
     }
 }
 
@@ -81,7 +97,7 @@ fn check(loaded: &Loaded) -> ExitCode {
 
 fn run(loaded: Loaded) -> ExitCode {
     let terminal = std::io::stderr().is_terminal();
-    let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = wants_color();
     if let Err(error) = logging::init(&loaded.settings.log, LogOutput::Stderr { terminal, color }) {
         return complain(&error);
     }
@@ -112,10 +128,10 @@ fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// Each client and each upstream is an open file: take as many as the system allows us.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-            tracing::debug!(%error, "the limit of open files stays as it is");
-        }
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::debug!(%error, "the limit of open files stays as it is");
     }
 }
 
@@ -147,6 +163,57 @@ async fn serve(settings: Settings) -> ExitCode {
             ExitCode::from(130)
         }
     }
+}
+
+fn demo(args: &DemoArgs) -> ExitCode {
+    if let Some(path) = &args.log {
+        let log = LogSettings { format: LogFormat::Text, filter: "debug".to_owned() };
+        let file = match std::fs::File::create(path) {
+            Ok(file) => file,
+            Err(error) => return complain(&format!("cannot write {}: {error}", path.display())),
+        };
+        if let Err(error) = logging::init(&log, LogOutput::File(file)) {
+            return complain(&error);
+        }
+    }
+    let options = demo::Options {
+        duration: args.duration,
+        terminal: std::io::stdout().is_terminal(),
+        color: wants_color(),
+    };
+    match control_runtime() {
+        Ok(runtime) => {
+            let code = runtime.block_on(play(options));
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => complain(&error),
+    }
+}
+
+async fn play(options: demo::Options) -> ExitCode {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return complain(&error),
+    };
+    let stop = CancellationToken::new();
+    let mut demo = Box::pin(demo::run(options, std::io::stdout(), &stop));
+    loop {
+        tokio::select! {
+            ended = &mut demo => return match ended {
+                Ok(outcome) if outcome.as_ref().is_none_or(demo::Outcome::is_good) => ExitCode::SUCCESS,
+                Ok(_) => ExitCode::FAILURE,
+                Err(error) => complain(&error),
+            },
+            // The first signal ends the demo in order, the second drops it where it is.
+            _ = signals.next() => if stop.is_cancelled() { return ExitCode::from(130) } else { stop.cancel() },
+        }
+    }
+}
+
+/// <https://no-color.org>
+fn wants_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// SIGTERM and SIGINT, whichever comes.

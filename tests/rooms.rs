@@ -61,9 +61,11 @@ struct Narrow {
 
 fn is_setting(path: &[String]) -> bool {
     const ENUMS: &[&str] = &["PoolMode", "SslMode", "SslRoots", "VaultAuth", "LogFormat"];
-    path.iter()
-        .skip(1)
-        .any(|name| name.ends_with("Settings") || ENUMS.contains(&name.as_str()) || name.starts_with("env"))
+    const ENVIRONMENT: &[&str] = &["VaultEnvironment", "VaultEnvError", "from_environment"];
+    path.iter().skip(1).map(String::as_str).any(|name| {
+        let known = ENUMS.contains(&name) || ENVIRONMENT.contains(&name);
+        name.ends_with("Settings") || known || name.starts_with("env")
+    })
 }
 
 fn is_client(path: &[String]) -> bool {

@@ -1,7 +1,7 @@
 //! The two sources of users against a real Vault and a real PostgreSQL; a
 //! scripted HTTP peer only for what a real Vault cannot be made to do.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod support;
 

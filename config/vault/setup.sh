@@ -16,6 +16,7 @@ umask 077
 
 here=$(cd "$(dirname "$0")" && pwd)
 : "${VAULT_ADDR:?}" "${VAULT_TOKEN:?}" "${PGHOST:?}" "${PGDATABASE:?}" "${DB_PASSWORD:?}"
+VAULT_ADDR=${VAULT_ADDR%/}
 PGPORT=${PGPORT:-5432} PGSSLMODE=${PGSSLMODE:-verify-full} DB_USER=${DB_USER:-vault}
 MOUNT=${MOUNT:-database} ROLE=${ROLE:-app} APPROLE=${APPROLE:-leasehold} OUT=${OUT:-.}
 DEFAULT_TTL=${DEFAULT_TTL:-1h} MAX_TTL=${MAX_TTL:-24h}

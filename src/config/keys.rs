@@ -234,13 +234,11 @@ pub(super) fn look_up(path: &[&str]) -> Known {
 /// The names that may stand directly below a table, without repeats; secrets are not among them.
 pub(super) fn children(path: &[&str]) -> Vec<&'static str> {
     let mut names = Vec::new();
-    for key in KEYS.iter().filter(|key| !key.secret) {
-        if matches(key, path).is_some_and(|more| more > 0) {
-            if let Some(name) = key.path.split('.').nth(path.len()) {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-            }
+    for key in KEYS.iter().filter(|key| !key.secret && matches(key, path).is_some_and(|more| more > 0)) {
+        if let Some(name) = key.path.split('.').nth(path.len())
+            && !names.contains(&name)
+        {
+            names.push(name);
         }
     }
     names

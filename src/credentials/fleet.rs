@@ -79,12 +79,15 @@ pub trait Fleet: Send + Sync + 'static {
     async fn warm(&self, generation: &Arc<Generation>) -> usize;
 
     /// From here on every checkout gets this generation, and waiting ones may go on.
+    /// The one before, if any, is retired right after this returns.
     fn activate(&self, generation: &Arc<Generation>);
 
     /// No new checkouts: idle connections close, busy ones when they are given back.
+    /// Called once for every generation that was verified or was to be, also one that never
+    /// became active and may still be verifying or warming; [`Fleet::drained`] follows.
     fn retire(&self, generation: GenerationId);
 
-    /// No generation is active: checkouts wait.
+    /// No generation is active: checkouts wait. The generation is retired right after.
     fn deactivate(&self, generation: GenerationId);
 
     /// Sends a CancelRequest for every busy connection of the generation.

@@ -76,7 +76,8 @@ impl Generation {
         &self.login
     }
 
-    /// When the user ends: nothing is sent with it afterwards.
+    /// When the user ends: nothing is sent with it afterwards. A renewal moves it, and so
+    /// does `outage_grace`.
     #[must_use]
     pub fn end(&self) -> Moment {
         Moment::from_nanos(self.end.load(Ordering::Acquire))

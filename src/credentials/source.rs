@@ -94,7 +94,9 @@ pub trait Source: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
 
     /// Removes what an earlier crash left behind, where the source can tell
-    /// its own users beyond doubt. Returns how many were removed.
+    /// its own users beyond doubt. Returns how many were removed. When the first
+    /// try fails it is called again later, while [`Source::issue`] runs and users
+    /// of this process live: it must leave those alone.
     async fn recover(&self) -> Result<usize, SourceError> {
         Ok(0)
     }

@@ -161,6 +161,19 @@ async fn every_kind_of_answer_has_its_meaning_and_none_shows_a_secret() {
         assert!(!told.contains("hvs.given") && !told.contains("the-password"), "{told}");
     }
 
+    // A gateway that repeats what it was sent.
+    let echo = Peer::start(|request| {
+        let said: String =
+            request.chars().filter(|c| !matches!(c, '"' | '\\' | '{' | '}') && !c.is_control()).collect();
+        Answer::Say(400, "", format!("{{\"errors\":[\"{said}\"]}}"))
+    })
+    .await;
+    for settings in [approle(&echo.address), settings(&echo.address, token_auth("hvs.given"))] {
+        let told = source(settings).issue().await.unwrap_err().to_string();
+        assert!(told.contains("x-vault-request") && !told.contains("hvs.given"), "{told}");
+        assert!(!told.contains("the-secret-id"), "{told}");
+    }
+
     let endless = Peer::start(|_| ok(&"x".repeat(2 << 20))).await;
     assert!(
         misconfigured(source(settings(&endless.address, token_auth("t"))).issue().await).contains("1 MiB")

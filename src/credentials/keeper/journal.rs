@@ -34,41 +34,41 @@ impl Driver {
         let user = held.map(|held| held.user.as_str()).unwrap_or_default();
         let lease = held.map(|held| held.lease_id.as_str()).unwrap_or_default();
         let ttl = Moment::now().until(term.end()).as_secs();
-        info!(pool = %self.pool, generation = id.number(), user, ttl, lease, renewable = term.renewable, "user issued");
+        info!(pool = %self.pool, generation = id.number(), %user, ttl, %lease, renewable = term.renewable, "user issued");
     }
 
     pub(super) fn log_effect(&self, effect: &Effect) {
-        let pool = self.pool.as_str();
+        let pool = tracing::field::display(&self.pool);
         match effect {
             Effect::Issue(id) => debug!(pool, generation = id.number(), "asking for a user"),
             Effect::Verify(id) => {
                 let Who { number, user, ttl, .. } = self.who(*id);
-                debug!(pool, generation = number, user, ttl, "verifying");
+                debug!(pool, generation = number, %user, ttl, "verifying");
             }
             Effect::Warm(id) => {
                 let Who { number, user, ttl, connections } = self.who(*id);
-                info!(pool, generation = number, user, ttl, connections, "warming");
+                info!(pool, generation = number, %user, ttl, connections, "warming");
             }
             Effect::Deactivate(id) => {
                 let Who { number, user, ttl, connections } = self.who(*id);
-                info!(pool, generation = number, user, ttl, connections, "no generation is active");
+                info!(pool, generation = number, %user, ttl, connections, "no generation is active");
             }
             Effect::Retire(id) => {
                 let Who { number, user, ttl, connections } = self.who(*id);
-                info!(pool, generation = number, user, ttl, connections, "retiring");
+                info!(pool, generation = number, %user, ttl, connections, "retiring");
             }
             Effect::CancelBusy(id) => {
                 let Who { number, user, ttl, connections } = self.who(*id);
-                warn!(pool, generation = number, user, ttl, connections, "cancelling what is busy");
+                warn!(pool, generation = number, %user, ttl, connections, "cancelling what is busy");
             }
             Effect::Cut(id, reason) => {
                 let Who { number, user, ttl, connections } = self.who(*id);
-                warn!(pool, generation = number, user, ttl, connections, ?reason, "cutting what is left");
+                warn!(pool, generation = number, %user, ttl, connections, ?reason, "cutting what is left");
             }
             Effect::Renew(id) | Effect::Revoke(id) => {
                 let Who { number, user, ttl, .. } = self.who(*id);
                 let renew = matches!(effect, Effect::Renew(_));
-                debug!(pool, generation = number, user, ttl, renew, "asking the source");
+                debug!(pool, generation = number, %user, ttl, renew, "asking the source");
             }
             Effect::Activate(_)
             | Effect::MoveEnd(..)
@@ -80,7 +80,7 @@ impl Driver {
     }
 
     pub(super) fn log_notice(&self, notice: &Notice) {
-        let pool = self.pool.as_str();
+        let pool = tracing::field::display(&self.pool);
         match notice {
             Notice::IssueFailed { error, failures, retry_in, time_left } => {
                 let (retry_in, source) = (retry_in.as_secs_f64(), self.source.kind());
@@ -89,7 +89,7 @@ impl Driver {
                         warn!(
                             pool,
                             source,
-                            error,
+                            %error,
                             failures,
                             retry_in,
                             time_left,
@@ -99,7 +99,7 @@ impl Driver {
                     None => error!(
                         pool,
                         source,
-                        error,
+                        %error,
                         failures,
                         retry_in,
                         time_left = 0,
@@ -114,9 +114,9 @@ impl Driver {
                 warn!(
                     pool,
                     generation = number,
-                    user,
+                    %user,
                     ttl,
-                    error,
+                    %error,
                     failures,
                     retry_in,
                     time_left,
@@ -129,7 +129,7 @@ impl Driver {
                 error!(
                     pool,
                     generation = number,
-                    user,
+                    %user,
                     ttl,
                     retry_in,
                     "giving the new user up: check the role's creation statements, pg_hba.conf and replication"
@@ -138,14 +138,14 @@ impl Driver {
             Notice::Activated { id, before } => {
                 let Who { number, user, ttl, connections } = self.who(*id);
                 let before = before.map(GenerationId::number);
-                info!(pool, generation = number, user, ttl, connections, before, "active");
+                info!(pool, generation = number, %user, ttl, connections, before, "active");
             }
             Notice::Ended { id } => {
                 let Who { number, user, ttl, .. } = self.who(*id);
                 warn!(
                     pool,
                     generation = number,
-                    user,
+                    %user,
                     ttl,
                     "the new user's life is over before it could be used"
                 );
@@ -155,7 +155,7 @@ impl Driver {
                 error!(
                     pool,
                     generation = number,
-                    user,
+                    %user,
                     ttl,
                     connections,
                     "the user ends and there is no other: clients wait"
@@ -166,7 +166,7 @@ impl Driver {
                 warn!(
                     pool,
                     generation = number,
-                    user,
+                    %user,
                     ttl,
                     connections,
                     ?state,
@@ -179,7 +179,7 @@ impl Driver {
                 warn!(
                     pool,
                     generation = number,
-                    user,
+                    %user,
                     connections,
                     time_left,
                     "serving past the user's end while the source is unreachable"
@@ -187,7 +187,7 @@ impl Driver {
             }
             Notice::Renewed { id, again } => {
                 let Who { number, user, ttl, connections } = self.who(*id);
-                info!(pool, generation = number, user, ttl, connections, again, "lease renewed");
+                info!(pool, generation = number, %user, ttl, connections, again, "lease renewed");
             }
             Notice::RenewFailed { id, error, retry_in } => {
                 let Who { number, user, ttl, connections } = self.who(*id);
@@ -195,10 +195,10 @@ impl Driver {
                 warn!(
                     pool,
                     generation = number,
-                    user,
+                    %user,
                     ttl,
                     connections,
-                    error,
+                    %error,
                     retry_in,
                     time_left = ttl,
                     "lease not renewed"
@@ -209,7 +209,7 @@ impl Driver {
                 error!(
                     pool,
                     generation = number,
-                    user,
+                    %user,
                     ttl,
                     connections,
                     "connections are left after the cut"
@@ -217,28 +217,28 @@ impl Driver {
             }
             Notice::Revoked { id } => {
                 let Who { number, user, .. } = self.who(*id);
-                info!(pool, generation = number, user, "revoked");
+                info!(pool, generation = number, %user, "revoked");
             }
             Notice::RevokeFailed { id, error, retry_in } => {
                 let Who { number, user, ttl, .. } = self.who(*id);
                 let retry_in = retry_in.as_secs_f64();
-                warn!(pool, generation = number, user, ttl, error, retry_in, time_left = ttl, "not revoked");
+                warn!(pool, generation = number, %user, ttl, %error, retry_in, time_left = ttl, "not revoked");
             }
             Notice::Left { id } => {
                 let Who { number, user, ttl, .. } = self.who(*id);
                 error!(
                     pool,
                     generation = number,
-                    user,
+                    %user,
                     ttl,
                     "the user could not be revoked: it ends by itself"
                 );
             }
             Notice::SurveyFailed { error, failures: 1 } => {
-                warn!(pool, error, "cannot ask pg_roles for our users")
+                warn!(pool, %error, "cannot ask pg_roles for our users")
             }
             Notice::SurveyFailed { error, failures } => {
-                debug!(pool, error, failures, "cannot ask pg_roles for our users")
+                debug!(pool, %error, failures, "cannot ask pg_roles for our users")
             }
         }
     }

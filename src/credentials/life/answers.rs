@@ -143,11 +143,14 @@ impl Life {
         };
         *retry_at = Some(now);
         *failures = failures.saturating_add(1);
-        *refused_since = if refuses { refused_since.or(Some(now)) } else { None };
+        if refuses {
+            *refused_since = refused_since.or(Some(now));
+        }
         let failures = *failures;
-        let give_up = refused_since.is_some_and(|since| {
-            since.until(now) >= schedule::verify_patience(life, serves, refused) && failures > 1
-        });
+        let give_up = refuses
+            && refused_since.is_some_and(|since| {
+                since.until(now) >= schedule::verify_patience(life, serves, refused) && failures > 1
+            });
         let retry_in =
             self.retry_in(now, Trouble::Unavailable, failures, None).min(Duration::from_secs(5)).max(GAP);
         if let Some(Stage::Verifying { retry_at, .. }) = self.member_mut(id).map(|member| &mut member.stage) {
@@ -188,8 +191,11 @@ impl Life {
         {
             *cancelled = false;
         }
-        (member.sent, member.end, member.extended) = (term.sent, end, None);
-        self.effects.push(Effect::MoveEnd(id, end));
+        (member.sent, member.end) = (term.sent, end);
+        // An answer that gives nothing must not cost an extended user its handover.
+        member.extended = member.extended.map(|until| until.min(now + HANDOVER)).filter(|until| end < *until);
+        let served_end = member.served_end();
+        self.effects.push(Effect::MoveEnd(id, served_end));
         self.tell(Notice::Renewed { id, again });
     }
 

@@ -3,6 +3,8 @@
 //! that drains when it likes; an operator who rotates. Whatever happens, the
 //! promises below hold.
 
+mod world;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use self::world::{Mood, World, world};
 use super::{Effect, Event, GenerationState, Life, Notice};
 use crate::clock::Moment;
 use crate::credentials::fleet::{SurveyError, UserState, VerifyError};
@@ -17,89 +20,6 @@ use crate::credentials::generation::GenerationId;
 use crate::credentials::schedule::Deadline;
 use crate::credentials::settings::RotationSettings;
 use crate::credentials::source::{SourceError, Term};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Well,
-    Unavailable,
-    Denied,
-    Hanging,
-    Flaky,
-}
-
-#[derive(Debug, Clone)]
-struct World {
-    seed: u64,
-    lease: u64,
-    max_ttl: u64,
-    token: Option<u64>,
-    renewable: bool,
-    outage_grace: u64,
-    drain_timeout: u64,
-    /// The source's moods and how long each lasts, before it is well for good.
-    moods: Vec<(Mood, u64)>,
-    /// Chance in 100 that a login is refused while there are moods.
-    refuses: u32,
-    /// Chance in 1000 per second that a living user is dropped, while there are moods.
-    drops: u32,
-    /// Chance in 1000 per second of a ROTATE.
-    rotates: u32,
-    /// Chance in 100 that a connection never comes back by itself.
-    sticky: u32,
-    stop_within: u64,
-}
-
-fn world() -> impl Strategy<Value = World> {
-    let mood = prop_oneof![
-        Just(Mood::Well),
-        Just(Mood::Unavailable),
-        Just(Mood::Denied),
-        Just(Mood::Hanging),
-        Just(Mood::Flaky)
-    ];
-    let lives = (
-        prop_oneof![1_000_u64..10_000, 10_000_u64..120_000, Just(3_600_000_u64)],
-        1_u64..5,
-        proptest::option::of(1_000_u64..200_000),
-        any::<bool>(),
-        prop_oneof![Just(0_u64), 1_000_u64..60_000],
-        prop_oneof![Just(86_400_000_u64), 0_u64..60_000],
-    );
-    let chances = (
-        prop_oneof![Just(0_u32), 0_u32..100],
-        prop_oneof![Just(0_u32), 0_u32..300],
-        prop_oneof![Just(0_u32), 0_u32..1_000],
-        0_u32..60,
-    );
-    let moods = proptest::collection::vec((mood, 100_u64..60_000), 0..6);
-    (any::<u64>(), lives, chances, moods, 0_u64..20_000).prop_map(
-        |(
-            seed,
-            (lease, times, token, renewable, outage_grace, drain_timeout),
-            chances,
-            moods,
-            stop_within,
-        )| {
-            let (refuses, drops, rotates, sticky) = chances;
-            let max_ttl = lease * times;
-            World {
-                seed,
-                lease,
-                max_ttl,
-                token,
-                renewable,
-                outage_grace,
-                drain_timeout,
-                moods,
-                refuses,
-                drops,
-                rotates,
-                sticky,
-                stop_within,
-            }
-        },
-    )
-}
 
 #[derive(Debug)]
 struct User {
@@ -484,7 +404,7 @@ impl Sim {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 384, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_promises_hold(world in world()) {

@@ -7,6 +7,10 @@ use crate::credentials::generation::GenerationId;
 use crate::credentials::settings::RotationSettings;
 use crate::credentials::source::{SourceError, Term};
 
+mod script;
+
+use self::script::Script;
+
 const G1: GenerationId = GenerationId::from_number(1);
 const G2: GenerationId = GenerationId::from_number(2);
 
@@ -28,96 +32,6 @@ fn denied() -> SourceError {
 
 fn refused() -> VerifyError {
     VerifyError::Refused { sqlstate: "28000".into(), message: "not permitted to log in".into() }
-}
-
-/// A core, its clock, and everything it asked for but surveys and notices.
-struct Script {
-    life: Life,
-    now: Moment,
-    notices: Vec<Notice>,
-}
-
-impl Script {
-    fn new(rotation: RotationSettings) -> Self {
-        Self { life: Life::new(rotation, 7), now: at(1_000), notices: Vec::new() }
-    }
-
-    /// Without jitter: rotation is due at 70 %.
-    fn plain() -> Self {
-        Self::new(RotationSettings { jitter: 0.0, ..RotationSettings::default() })
-    }
-
-    fn tell(&mut self, event: Event) -> Vec<Effect> {
-        let all = self.life.handle(self.now, event);
-        assert!(self.life.next_wake().is_none_or(|wake| wake > self.now), "a wake for nothing");
-        let mut rest = Vec::new();
-        for effect in all {
-            match effect {
-                Effect::Tell(notice) => self.notices.push(notice),
-                Effect::Survey(ids, _) => {
-                    let alive = ids.into_iter().map(|id| (id, UserState::Alive)).collect();
-                    self.life.handle(self.now, Event::Surveyed(alive));
-                }
-                other => rest.push(other),
-            }
-        }
-        rest
-    }
-
-    fn survey(&mut self, states: &[(GenerationId, UserState)]) -> Vec<Effect> {
-        self.tell(Event::Surveyed(states.to_vec()))
-    }
-
-    /// Lets time pass, waking the core when it wants to, until it asks for something.
-    fn next(&mut self) -> (Moment, Vec<Effect>) {
-        for _ in 0..10_000 {
-            let Some(wake) = self.life.next_wake() else { break };
-            self.now = wake;
-            let effects = self.tell(Event::Tick);
-            if !effects.is_empty() {
-                return (self.now, effects);
-            }
-        }
-        panic!("nothing will ever happen");
-    }
-
-    /// Lets time pass until `moment`; nothing may be asked for before.
-    fn quiet_until(&mut self, moment: Moment) {
-        while let Some(wake) = self.life.next_wake().filter(|wake| *wake <= moment) {
-            self.now = wake;
-            assert_eq!(self.tell(Event::Tick), [], "at {:?}", self.now);
-        }
-        self.now = moment;
-    }
-
-    fn term(&self, lease: u64) -> Term {
-        Term { sent: self.now, lease: ms(lease), token_end: None, renewable: false }
-    }
-
-    fn renewable(&self, lease: u64) -> Term {
-        Term { renewable: true, ..self.term(lease) }
-    }
-
-    /// Brings the first generation into use.
-    fn first(&mut self, term: Term) {
-        assert_eq!(self.tell(Event::Start), [Effect::Issue(G1)]);
-        assert_eq!(self.tell(Event::Issued(term)), [Effect::Verify(G1)]);
-        assert_eq!(self.tell(Event::Verified(G1)), [Effect::Activate(G1)]);
-    }
-
-    /// From the moment the second is due until it took over.
-    fn second(&mut self, term: fn(&Self) -> Term) {
-        let (_, effects) = self.next();
-        assert_eq!(effects, [Effect::Issue(G2)]);
-        let term = term(self);
-        assert_eq!(self.tell(Event::Issued(term)), [Effect::Verify(G2)]);
-        assert_eq!(self.tell(Event::Verified(G2)), [Effect::Warm(G2)]);
-        assert_eq!(self.tell(Event::Warmed(G2)), [Effect::Activate(G2), Effect::Retire(G1)]);
-    }
-
-    fn state(&self, id: GenerationId) -> GenerationState {
-        self.life.views().find(|view| view.id == id).map(|view| view.state).expect("listed")
-    }
 }
 
 #[test]
@@ -511,4 +425,47 @@ fn the_latest_few_that_are_over_stay_listed() {
     assert_eq!(forgotten.first(), Some(&Effect::Forget(G1)));
     assert_eq!(forgotten.len(), 13);
     s.quiet_until(s.now + ms(1_000));
+}
+
+#[test]
+fn a_server_that_is_now_and_then_unreachable_does_not_save_a_user_it_refuses() {
+    let mut s = Script::plain();
+    s.tell(Event::Start);
+    s.tell(Event::Issued(s.term(3_600_000)));
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let error =
+            if tries % 2 == 0 { VerifyError::Unreachable { message: "down".into() } } else { refused() };
+        let mut effects = s.tell(Event::VerifyFailed(G1, error));
+        if effects.is_empty() {
+            effects = s.next().1;
+        }
+        if effects == [Effect::Retire(G1)] {
+            break;
+        }
+        assert_eq!(effects, [Effect::Verify(G1)]);
+    }
+    assert!(s.now < at(15_000), "{:?}", s.now);
+}
+
+#[test]
+fn a_renewal_that_gives_nothing_does_not_cost_an_extended_user_its_handover() {
+    let rotation = RotationSettings { jitter: 0.0, outage_grace: ms(60_000), ..RotationSettings::default() };
+    let mut s = Script::new(rotation);
+    s.first(s.renewable(10_000));
+    let end = s.now + ms(10_000);
+    let mut renewing = false;
+    while !renewing || s.now < end {
+        for effect in s.next().1 {
+            match effect {
+                Effect::Issue(_) => assert_eq!(s.tell(Event::IssueFailed(unavailable())), []),
+                Effect::Renew(G1) => renewing = true,
+                _ => {}
+            }
+        }
+    }
+    let nothing = s.renewable(0);
+    assert_eq!(s.tell(Event::Renewed(G1, nothing)), [Effect::MoveEnd(G1, s.now + ms(10_000))]);
+    assert_eq!(s.life.active(), Some(G1));
 }

@@ -161,6 +161,11 @@ pub(super) fn describe(error: &tokio_postgres::Error, doing: &str) -> SourceErro
         while let Some(inner) = cause.source() {
             cause = inner;
         }
+        if cause.to_string().contains("certificate") {
+            return SourceError::Misconfigured {
+                message: format!("{doing} failed: {cause}; check sslmode and sslrootcert in admin_url_file"),
+            };
+        }
         return SourceError::Unavailable {
             message: format!("{doing} failed: {cause}; check admin_url_file and that postgresql runs"),
             retry_after: None,

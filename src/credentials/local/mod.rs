@@ -16,7 +16,9 @@
 
 mod admin;
 mod identity;
+mod settings;
 mod source;
 mod template;
 
-pub use source::{LocalSettings, LocalSource};
+pub use settings::LocalSettings;
+pub use source::LocalSource;

@@ -1,6 +1,6 @@
 //! [`Source`] over an admin connection.
 
-use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,69 +10,24 @@ use tokio_postgres::{Client, Transaction};
 
 use super::admin::{Admin, CALL, describe};
 use super::identity::{Instance, LOCK_CLASS, maker, new_comment, new_name, new_password};
+use super::settings::LocalSettings;
 use super::template::{Values, fill};
 use crate::clock::Moment;
-use crate::credentials::{Grant, Issued, Login, Source, SourceError, SourceSettings, Term};
+use crate::credentials::{Grant, Issued, Login, Source, SourceError, Term};
 
 /// What a role outlives its lease by, as in Vault.
 const SLACK: Duration = Duration::from_secs(5);
 
 const DEFAULT_RENEWAL: &str = "ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration}}'";
 
-/// The settings of one pool's local source.
-#[derive(Debug, Clone)]
-pub struct LocalSettings {
-    /// The pool's name; part of the users' names.
-    pub pool: String,
-    /// The pool's startup role: what `{{role}}` stands for.
-    pub role: Option<String>,
-    /// File that holds the admin connection's URL.
-    pub admin_url_file: PathBuf,
-    /// Statements that make a user.
-    pub creation_statements: Vec<String>,
-    /// Statements that extend it; empty: `ALTER ROLE … VALID UNTIL`.
-    pub renew_statements: Vec<String>,
-    /// Statements that remove it; empty: Vault's default revocation.
-    pub revocation_statements: Vec<String>,
-    /// The lease.
-    pub default_ttl: Duration,
-    /// The longest life, renewals included.
-    pub max_ttl: Duration,
-}
-
-impl LocalSettings {
-    /// The settings of a pool whose source is [`SourceSettings::Local`]; `None` for another one.
-    #[must_use]
-    pub fn of_pool(settings: &SourceSettings, pool: &str, role: Option<&str>) -> Option<Self> {
-        let SourceSettings::Local {
-            admin_url_file,
-            creation_statements,
-            renew_statements,
-            revocation_statements,
-            default_ttl,
-            max_ttl,
-        } = settings
-        else {
-            return None;
-        };
-        Some(Self {
-            pool: pool.to_owned(),
-            role: role.filter(|role| !role.is_empty()).map(str::to_owned),
-            admin_url_file: admin_url_file.clone(),
-            creation_statements: creation_statements.clone(),
-            renew_statements: renew_statements.clone(),
-            revocation_statements: revocation_statements.clone(),
-            default_ttl: *default_ttl,
-            max_ttl: *max_ttl,
-        })
-    }
-}
-
 /// Users that this process makes and drops itself.
 pub struct LocalSource {
     settings: LocalSettings,
     instance: Instance,
     admin: Admin,
+    /// Users whose making was begun and not seen to succeed: the commit's answer
+    /// got lost, or the caller went away. The next issue removes them.
+    unsettled: Mutex<Vec<String>>,
 }
 
 impl std::fmt::Debug for LocalSource {
@@ -88,12 +43,12 @@ impl LocalSource {
     /// Checks the settings and fills every template in once; does not connect.
     /// Every error is [`SourceError::Misconfigured`].
     pub fn new(settings: LocalSettings) -> Result<Self, SourceError> {
-        check(&settings).map_err(|message| SourceError::Misconfigured {
+        settings.check().map_err(|message| SourceError::Misconfigured {
             message: format!("database {}: {message}", settings.pool),
         })?;
         let instance = Instance::random();
         let admin = Admin::new(settings.admin_url_file.clone(), instance);
-        Ok(Self { settings, instance, admin })
+        Ok(Self { settings, instance, admin, unsettled: Mutex::new(Vec::new()) })
     }
 
     fn fill_all(
@@ -107,6 +62,20 @@ impl LocalSource {
             .map(|statement| fill(statement, values))
             .collect::<Result<_, _>>()
             .map_err(|why| SourceError::Misconfigured { message: format!("{what}: {why}") })
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, Vec<String>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Best effort: what stays is tried again before the next user.
+    async fn settle(&self, client: &mut Client) {
+        let names = self.unsettled().clone();
+        for name in names {
+            if self.remove(client, &name).await.is_ok() {
+                self.unsettled().retain(|other| *other != name);
+            }
+        }
     }
 
     /// Runs `work` on the admin connection within a bound; a connection that was
@@ -297,8 +266,13 @@ impl Source for LocalSource {
         let name = new_name(&self.settings.pool, self.instance, unix_time);
         let lease = self.settings.default_ttl.min(self.settings.max_ttl);
         let sent = Moment::now();
-        self.with_admin("making a user", async |client| self.make(client, &name, &verifier, lease).await)
-            .await?;
+        self.with_admin("making a user", async |client| {
+            self.settle(client).await;
+            self.unsettled().push(name.clone());
+            self.make(client, &name, &verifier, lease).await
+        })
+        .await?;
+        self.unsettled().retain(|other| *other != name);
         Ok(Issued {
             grant: Grant { lease_id: lease_id(&name, sent), own_token: None },
             login: Login { user: name, password },
@@ -344,7 +318,7 @@ async fn expiration(transaction: &Transaction<'_>, ttl: Duration) -> Result<Stri
     // A year 9999 is as good as never, and interval arithmetic does not overflow.
     let seconds = ttl.saturating_add(SLACK).as_secs().min(1_000_000_000);
     let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
-    let query = "SELECT to_char((clock_timestamp() AT TIME ZONE 'UTC') + $1 * interval '1 second', \
+    let query = "SELECT to_char((clock_timestamp() AT TIME ZONE 'UTC') + $1::int4 * interval '1 second', \
                  'YYYY-MM-DD HH24:MI:SS\"+0000\"')";
     transaction.query_one(query, &[&seconds]).await?.try_get(0)
 }
@@ -384,85 +358,9 @@ async fn remove_as_vault_does(client: &Client, name: &str) -> Result<(), tokio_p
     client.batch_execute(&drop_role).await
 }
 
-fn check(settings: &LocalSettings) -> Result<(), String> {
-    if settings.creation_statements.iter().all(|statement| statement.trim().is_empty()) {
-        return Err("creation_statements is empty; write e.g. CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD \
-                    '{{password}}' VALID UNTIL '{{expiration}}'"
-            .to_owned());
-    }
-    if settings.default_ttl < Duration::from_secs(1) {
-        return Err("default_ttl is below 1s".to_owned());
-    }
-    if settings.max_ttl < settings.default_ttl {
-        return Err("max_ttl is below default_ttl".to_owned());
-    }
-    let plain = |role: &String| {
-        !role.is_empty() && role.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
-    };
-    let all = [
-        ("creation_statements", &settings.creation_statements, Some("x"), Some("x")),
-        ("renew_statements", &settings.renew_statements, None, Some("x")),
-        ("revocation_statements", &settings.revocation_statements, None, None),
-    ];
-    for (what, statements, password, expiration) in all {
-        for statement in statements {
-            let values = Values { name: "x", password, expiration, role: settings.role.as_deref() };
-            let filled = fill(statement, &values).map_err(|why| format!("{what}: {why}"))?;
-            let without = Values { role: Some(""), ..values };
-            let uses_role = fill(statement, &without).is_ok_and(|other| other != filled);
-            if uses_role && !settings.role.as_ref().is_some_and(plain) {
-                return Err(format!(
-                    "{what}: role holds characters that cannot stand in {{{{role}}}}; write it out in the statement"
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn settings() -> LocalSettings {
-        LocalSettings {
-            pool: "app".into(),
-            role: Some("app".into()),
-            admin_url_file: "/nonexistent".into(),
-            creation_statements: vec![
-                "CREATE ROLE \"{{name}}\" PASSWORD '{{password}}' IN ROLE {{role}}".into(),
-            ],
-            renew_statements: vec![],
-            revocation_statements: vec![],
-            default_ttl: Duration::from_secs(60),
-            max_ttl: Duration::from_secs(600),
-        }
-    }
-
-    #[test]
-    fn settings_that_cannot_work_are_refused_at_once() {
-        assert!(check(&settings()).is_ok());
-        let bad: [(&str, fn(&mut LocalSettings)); 8] = [
-            ("creation_statements is empty", |s| s.creation_statements = vec![" ".into()]),
-            ("below 1s", |s| s.default_ttl = Duration::from_millis(10)),
-            ("below default_ttl", |s| s.max_ttl = Duration::from_secs(1)),
-            ("no role set", |s| s.role = None),
-            ("cannot stand in", |s| s.role = Some("a\"; DROP".into())),
-            ("{{nmae}}", |s| s.creation_statements = vec!["{{nmae}}".into()]),
-            ("{{password}} has no value", |s| s.renew_statements = vec!["{{password}}".into()]),
-            ("{{expiration}} has no value", |s| s.revocation_statements = vec!["{{expiration}}".into()]),
-        ];
-        for (words, spoil) in bad {
-            let mut settings = settings();
-            spoil(&mut settings);
-            let error = check(&settings).unwrap_err();
-            assert!(error.contains(words), "{error} lacks {words}");
-        }
-        let mut odd_but_unused = settings();
-        odd_but_unused.role = Some("my app".into());
-        odd_but_unused.creation_statements = vec!["CREATE ROLE \"{{name}}\"".into()];
-        assert!(check(&odd_but_unused).is_ok());
-    }
 
     #[test]
     fn a_lease_id_holds_name_and_birth() {

@@ -47,6 +47,18 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whatever the other side repeats of what it was sent, a secret is not passed on.
+    pub(super) fn without(mut self, secret: &Secret) -> Self {
+        let text = secret.expose().trim();
+        if let Self::Refused(refusal) = &mut self
+            && !text.is_empty()
+            && refusal.text.contains(text)
+        {
+            refusal.text = refusal.text.replace(text, "…");
+        }
+        self
+    }
+
     /// What the keeper shall think of it.
     pub(super) fn into_error(self, call: &Call) -> SourceError {
         match self {
@@ -105,15 +117,19 @@ impl Client {
     /// One call; the answer's body is wiped when it is dropped. Cancel safe.
     pub(super) async fn call<E: Endpoint>(
         &self,
-        token: Option<&Secret>,
+        secret: Option<&Secret>,
         endpoint: E,
     ) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let token = token.map(header_of_token).transpose().map_err(Failure::Wrong)?;
+        let token = secret.map(header_of_token).transpose().map_err(Failure::Wrong)?;
         let dressing = Dressing { prefix: &self.prefix, token, namespace: self.namespace.clone() };
         match endpoint.with_middleware(&dressing).exec(&self.transport).await {
             Ok(result) => Ok(Zeroizing::new(result.response.into_body())),
             Err(ClientError::GenericError { source }) => {
-                Err(source.downcast::<Failure>().unwrap_or_else(|_| Failure::Wrong(unbuildable())))
+                let failure = source.downcast::<Failure>().unwrap_or_else(|_| Failure::Wrong(unbuildable()));
+                Err(match secret {
+                    Some(secret) => failure.without(secret),
+                    None => failure,
+                })
             }
             // The other variants can hold bodies and are never printed.
             Err(_) => Err(Failure::Wrong(unbuildable())),
@@ -191,7 +207,7 @@ fn http_client(settings: &VaultSettings) -> Result<reqwest::Client, String> {
         .no_proxy()
         .timeout(settings.timeout)
         .connect_timeout(settings.timeout)
-        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_idle_timeout(Duration::from_secs(10))
         .user_agent(concat!("leasehold/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|e| format!("cannot set the HTTP client up: {}", deepest(&e)))

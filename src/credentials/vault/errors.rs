@@ -11,10 +11,10 @@ use crate::credentials::SourceError;
 
 /// An answer that is not a success; never holds a body that is not Vault's own error list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("status {status}: {text}")]
+#[error("{}", self.said())]
 pub(super) struct Refusal {
     pub(super) status: u16,
-    /// Vault's error texts, joined; empty if the body was something else.
+    /// Vault's error texts in one line, whole so that secrets can be found in it; empty if the body was something else.
     pub(super) text: String,
     pub(super) retry_after: Option<Duration>,
 }
@@ -28,7 +28,7 @@ impl Refusal {
             errors: Vec<String>,
         }
         let text = serde_json::from_slice::<Errors>(body).map(|e| e.errors.join("; ")).unwrap_or_default();
-        Self { status, text: tidy(&text), retry_after }
+        Self { status, text: text.split_whitespace().collect::<Vec<_>>().join(" "), retry_after }
     }
 
     /// 403 whose text says that the token itself is unknown (Vault 1.15 and newer).
@@ -43,24 +43,21 @@ impl Refusal {
             .any(|said| self.text.contains(said))
     }
 
-    fn said(&self) -> String {
-        match self.text.as_str() {
+    /// For a message: one line, bounded.
+    pub(super) fn said(&self) -> String {
+        match shortened(&self.text).as_str() {
             "" => format!("status {}, no text of Vault's own", self.status),
             text => format!("status {}: {text}", self.status),
         }
     }
 }
 
-/// One line, bounded: multi-line plugin errors would break log lines.
-fn tidy(text: &str) -> String {
+fn shortened(text: &str) -> String {
     const LIMIT: usize = 400;
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.len() > LIMIT {
-        let cut = (0..=LIMIT).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
-        line.truncate(cut);
-        line.push('…');
+    match text.char_indices().nth(LIMIT) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
     }
-    line
 }
 
 /// Which call was refused, for the words and for texts that mean different things.

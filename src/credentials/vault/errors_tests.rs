@@ -1,3 +1,5 @@
+//! The table of what refusals mean.
+
 use super::*;
 
 #[derive(Debug, PartialEq)]
@@ -99,7 +101,11 @@ fn retry_after_is_handed_on() {
 fn a_text_of_any_shape_becomes_one_short_line() {
     let body = serde_json::json!({ "errors": [format!("a\n\tb{}", "ü".repeat(1000))] }).to_string();
     let refusal = Refusal::new(500, body.as_bytes(), None);
-    assert!(refusal.text.starts_with("a b") && refusal.text.len() < 420 && !refusal.text.contains('\n'));
+    let said = refusal.said();
+    assert!(
+        said.starts_with("status 500: a b") && said.chars().count() < 420 && !said.contains('\n'),
+        "{said}"
+    );
 }
 
 #[test]

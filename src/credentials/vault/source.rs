@@ -11,7 +11,7 @@ use vaultrs::api::database::responses::GenerateCredentialsResponse;
 
 use super::client::{Client, Failure, header_of_token, read_secret};
 use super::endpoints::{RenewLease, Reply, RevokeLease, TokenData, TokenSelf};
-use super::errors::Call;
+use super::errors::{Call, Refusal};
 use crate::clock::Moment;
 use crate::credentials::{Grant, Issued, Login, Source, SourceError, Term, VaultAuth, VaultSettings};
 use crate::secret::Secret;
@@ -34,6 +34,17 @@ impl std::fmt::Debug for VaultSource {
             .field("path", &self.path)
             .finish_non_exhaustive()
     }
+}
+
+/// What `lookup-self` says of a token that something else was refused to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Dead,
+    Alive,
+    /// Refused without a reason: dead on a Vault that does not tell, or not allowed to look itself up.
+    DeadOrMute,
+    /// Could not be asked.
+    Unknown,
 }
 
 /// A token to call with, and when it ends.
@@ -101,7 +112,13 @@ impl VaultSource {
             secret_id: secret_id.expose().trim().to_owned(),
         };
         let sent = Moment::now();
-        let reply: Reply<IgnoredAny> = self.ask(&call, None, endpoint).await?;
+        let body = self
+            .client
+            .call(None, endpoint)
+            .await
+            .map_err(|failure| failure.without(secret_id).into_error(&call))?;
+        let reply: Reply<IgnoredAny> =
+            serde_json::from_slice(&body).map_err(|_| foreign(&call, "no Vault answer"))?;
         let auth = reply.auth.ok_or_else(|| foreign(&call, "no token"))?;
         header_of_token(&auth.client_token).map_err(|_| foreign(&call, "a token that is none"))?;
         let mut token = Token { secret: auth.client_token, end: end_after(sent, auth.lease_duration) };
@@ -125,7 +142,7 @@ impl VaultSource {
                 }
                 (true, None)
             }
-            Err(Failure::Refused(refusal)) if refusal.status == 403 => return Err(dead_token(&refusal.text)),
+            Err(Failure::Refused(refusal)) if refusal.status == 403 => return Err(dead_token(&refusal)),
             Err(failure) => return Err(failure.into_error(&Call::LookupSelf)),
         };
         let mut token = Token { secret: secret.clone(), end };
@@ -173,8 +190,7 @@ impl VaultSource {
         let call = Call::Issue { path: self.path.clone() };
         let endpoint = GenerateCredentialsRequest { mount: self.mount.clone(), name: self.role.clone() };
         let sent = Moment::now();
-        let reply: Reply<GenerateCredentialsResponse> =
-            self.ask(&call, Some(&token.secret), endpoint).await?;
+        let reply: Reply<GenerateCredentialsResponse> = self.ask(&call, &token.secret, endpoint).await?;
         let Some(GenerateCredentialsResponse { username, password }) = reply.data else {
             return Err(foreign(&call, "no user"));
         };
@@ -215,10 +231,10 @@ impl VaultSource {
     async fn ask<E: rustify::Endpoint, T: DeserializeOwned>(
         &self,
         call: &Call,
-        token: Option<&Secret>,
+        token: &Secret,
         endpoint: E,
     ) -> Result<Reply<T>, SourceError> {
-        let body = match self.client.call(token, endpoint).await {
+        let body = match self.client.call(Some(token), endpoint).await {
             Ok(body) => body,
             Err(failure) => return Err(self.explain(call, token, failure).await),
         };
@@ -226,35 +242,46 @@ impl VaultSource {
     }
 
     /// Tells a dead token from a missing policy.
-    async fn explain(&self, call: &Call, token: Option<&Secret>, failure: Failure) -> SourceError {
-        match (token, failure) {
-            (Some(token), Failure::Refused(refusal)) if refusal.status == 403 => {
-                if refusal.names_a_dead_token() || self.is_dead(token).await {
-                    dead_token(&refusal.text)
-                } else {
-                    Failure::Refused(refusal).into_error(call)
-                }
-            }
-            (_, failure) => failure.into_error(call),
+    async fn explain(&self, call: &Call, token: &Secret, failure: Failure) -> SourceError {
+        match failure {
+            Failure::Refused(refusal) if refusal.status == 403 => match self.life(token, &refusal).await {
+                Life::Dead => dead_token(&refusal),
+                Life::DeadOrMute => SourceError::Denied {
+                    message: format!(
+                        "vault denies {} and lookup-self ({}): the token is dead, or its policies lack {} and {}",
+                        call.path(),
+                        refusal.text,
+                        call.rule(),
+                        Call::LookupSelf.rule()
+                    ),
+                },
+                Life::Alive | Life::Unknown => Failure::Refused(refusal).into_error(call),
+            },
+            failure => failure.into_error(call),
         }
     }
 
-    /// Only a clear 403 counts: an outage says nothing about a token.
-    async fn is_dead(&self, token: &Secret) -> bool {
-        matches!(self.lookup(token).await, Err(Failure::Refused(refusal)) if refusal.status == 403)
+    /// Whether a token lives to which `refusal` was given. An outage says nothing about it.
+    async fn life(&self, token: &Secret, refusal: &Refusal) -> Life {
+        if refusal.names_a_dead_token() {
+            return Life::Dead;
+        }
+        match self.lookup(token).await {
+            Ok(_) => Life::Alive,
+            Err(Failure::Refused(refusal)) if refusal.names_a_dead_token() => Life::Dead,
+            Err(Failure::Refused(refusal)) if refusal.status == 403 => Life::DeadOrMute,
+            Err(_) => Life::Unknown,
+        }
     }
 
     async fn revoke_token(&self, issued: &Issued, token: &Secret) -> Result<(), SourceError> {
         match self.client.call(Some(token), TokenSelf::Revoke).await {
             Ok(_) => Ok(()),
-            Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                if refusal.names_a_dead_token() || self.is_dead(token).await {
-                    return Ok(());
-                }
+            Err(Failure::Refused(refusal)) if refusal.names_a_dead_token() => Ok(()),
+            // 400: batch tokens cannot be revoked. 403: dead, or without the default policy.
+            Err(Failure::Refused(refusal)) if matches!(refusal.status, 400 | 403) => {
                 self.revoke_lease(issued, token).await
             }
-            // Batch tokens cannot be revoked; their leases can.
-            Err(Failure::Refused(refusal)) if refusal.status == 400 => self.revoke_lease(issued, token).await,
             Err(failure) => Err(failure.into_error(&Call::RevokeSelf)),
         }
     }
@@ -265,14 +292,13 @@ impl VaultSource {
             Ok(_) => Ok(()),
             Err(Failure::Refused(refusal)) if refusal.says_the_lease_is_gone() => Ok(()),
             Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                if !refusal.names_a_dead_token()
-                    && !self.is_dead(token).await
-                    && !self.told_of_revoke.swap(true, Ordering::Relaxed)
-                {
+                let dead = self.life(token, &refusal).await == Life::Dead;
+                if !dead && !self.told_of_revoke.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         user = issued.login.user,
                         rule = Call::RevokeLease.rule(),
-                        "the token may not revoke leases, so users live on until their lease ends; add this rule to its policy"
+                        "the token may not revoke leases, so users live on until their lease ends; \
+                         add this rule to its policy"
                     );
                 }
                 Ok(())
@@ -308,8 +334,8 @@ impl Source for VaultSource {
             match self.renew_token(token).await {
                 Ok(end) => token_end = end,
                 Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                    if refusal.names_a_dead_token() || self.is_dead(token).await {
-                        return Err(gone_with_token(&refusal.text));
+                    if self.life(token, &refusal).await == Life::Dead {
+                        return Err(gone_with_token(&refusal));
                     }
                 }
                 // Not renewable, or not reachable: the end that is known stands.
@@ -321,8 +347,8 @@ impl Source for VaultSource {
         let body = match self.client.call(Some(token), endpoint).await {
             Ok(body) => body,
             Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                if refusal.names_a_dead_token() || self.is_dead(token).await {
-                    return Err(gone_with_token(&refusal.text));
+                if self.life(token, &refusal).await == Life::Dead {
+                    return Err(gone_with_token(&refusal));
                 }
                 return Err(Failure::Refused(refusal).into_error(&Call::RenewLease));
             }
@@ -355,13 +381,15 @@ fn end_after(sent: Moment, seconds: u64) -> Option<Moment> {
     (seconds > 0).then(|| sent + Duration::from_secs(seconds))
 }
 
-fn dead_token(text: &str) -> SourceError {
+fn dead_token(refusal: &Refusal) -> SourceError {
+    let text = refusal.said();
     SourceError::Denied {
         message: format!("the vault token is dead: expired, revoked or never valid ({text}); give a new one"),
     }
 }
 
-fn gone_with_token(text: &str) -> SourceError {
+fn gone_with_token(refusal: &Refusal) -> SourceError {
+    let text = refusal.said();
     SourceError::Gone { message: format!("the token of the lease has ended, and the lease with it ({text})") }
 }
 
