@@ -272,8 +272,9 @@ fn welcome(hello: &Hello, reported: &[(String, String)], key: &Registration) -> 
 fn console(shard: &Rc<Shard>, stream: Stream, hello: Hello, seat: &Seat) {
     let Ok(stream) = stream.detach() else { return };
     let key = shard.cancels.register(shard.index, seat.id, hello.version, None);
-    let Hello { version, params, early, address, .. } = hello;
-    let client = ConsoleClient { stream, early: early.to_vec(), params, version, key, address };
+    let Hello { version, asked, params, unknown_options, early, address } = hello;
+    let early = early.to_vec();
+    let client = ConsoleClient { stream, early, params, version, asked, unknown_options, key, address };
     let _ = shard.console.send(client);
 }
 
