@@ -275,6 +275,32 @@ async fn drivers_may_fetch_in_pieces_and_pipeline() {
     assert_eq!((version.unwrap().len(), pools.unwrap().len(), clients.unwrap().len()), (1, 2, 0));
 }
 
+#[tokio::test]
+async fn the_console_answers_when_there_are_too_many_clients() {
+    let (_admin, config) = config("postgresql://nobody@127.0.0.1:1/postgres", 1);
+    let proxy = Leasehold::run(&format!("{config}\n[listen]\nmax_clients = 1")).await;
+    let _silent = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+    let full = async || {
+        let refused = proxy.endpoint("app").try_connect().await.unwrap_err();
+        refused.code().is_some_and(|code| code.code() == "53300")
+    };
+    assert!(wait_until(PATIENCE, full).await, "{}", proxy.log_text());
+    let console = proxy.endpoint("leasehold").connect().await;
+    assert_eq!(console.query("SHOW VERSION", &[]).await.unwrap().len(), 1);
+    // Its own limit is another one.
+    let mut consoles = vec![console];
+    let refused = loop {
+        match proxy.endpoint("leasehold").try_connect().await {
+            Ok(console) => consoles.push(console),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((consoles.len(), refused.code().unwrap().code()), (100, "53300"));
+    consoles.pop();
+    let again = async || proxy.endpoint("leasehold").try_connect().await.is_ok();
+    assert!(wait_until(PATIENCE, again).await, "{}", proxy.log_text());
+}
+
 /// Sends bytes behind a startup packet in one write, and returns all that comes until the end.
 fn exchange(port: u16, minor: u16, behind: &[u8]) -> Vec<u8> {
     let body = b"user\0me\0database\0leasehold\0\0";

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::Sink;
@@ -14,8 +15,10 @@ use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore, Type};
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::command::{Command, Name, Show, parameter, parse, parse_one};
@@ -29,6 +32,8 @@ use crate::session::{ClientPort, ConsoleClient};
 
 /// Clients of the console at a time: they are not counted against `max_clients`.
 const MOST_CLIENTS: usize = 100;
+/// How long a last word may take to be written.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// One database of the console.
 #[derive(Debug)]
@@ -64,7 +69,9 @@ impl Console {
                     Some(client) if clients.len() < MOST_CLIENTS => {
                         clients.spawn(serve(client, Arc::clone(&self.desk)));
                     }
-                    Some(client) => refuse(client),
+                    Some(client) => {
+                        clients.spawn(refuse(client));
+                    }
                     None => break,
                 },
                 Some(_) = clients.join_next(), if !clients.is_empty() => {}
@@ -81,10 +88,13 @@ async fn serve(client: ConsoleClient, desk: Arc<Desk>) {
     debug!(%user, error = end.err().map(|error| error.to_string()), "console_out");
 }
 
-fn refuse(client: ConsoleClient) {
-    if let Ok(mut stream) = client.stream.attach() {
-        stream.try_goodbye(&refusal::too_many(MOST_CLIENTS).encode());
-    }
+async fn refuse(client: ConsoleClient) {
+    let Ok(mut stream) = client.stream.attach() else { return };
+    let _ = timeout(LAST_WORD, async {
+        stream.write_all(&refusal::too_many(MOST_CLIENTS).encode()).await?;
+        stream.shutdown().await
+    })
+    .await;
 }
 
 /// Carries out commands; what pgwire calls.

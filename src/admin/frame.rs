@@ -133,6 +133,7 @@ impl Body<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // a test that overflows fails
 mod tests {
     use pgwire::messages::{DecodeContext, PgWireFrontendMessage, ProtocolVersion};
     use proptest::prelude::*;

@@ -49,7 +49,9 @@ pub(super) async fn serve(shard: Rc<Shard>, mut stream: Stream, address: Option<
         }
         Greeting::Startup { version, params, unknown_options, early } => {
             let max = shard.crowd.settings().max_clients;
-            if shard.crowd.total() > max {
+            // Who comes to see why there are so many must not be one too many; the console has a
+            // limit of its own.
+            if shard.crowd.total() > max && database_of(&params) != Some(CONSOLE) {
                 return say_last(stream, &refusal::too_many_clients(max)).await;
             }
             let hello = Hello {
@@ -80,7 +82,7 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
         Some(user) if !user.is_empty() => user.to_owned(),
         _ => return say_last(stream, &refusal::no_user_name()).await,
     };
-    let database = hello.params.get("database").filter(|d| !d.is_empty()).unwrap_or(&user).to_owned();
+    let database = database_of(&hello.params).unwrap_or(&user).to_owned();
     if database == CONSOLE {
         return console(&shard, stream, hello, &seat);
     }
@@ -139,6 +141,12 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
     let end = poll_fn(|cx| relay.poll_run(cx)).await;
     debug!(client = seat.id.0, end = %end, "client_out");
     goodbye(relay, end).await;
+}
+
+/// The database that is asked for; one that is not named is called like the user.
+fn database_of(params: &StartupParams) -> Option<&str> {
+    let named = |name| params.get(name).filter(|value| !value.is_empty());
+    named("database").or_else(|| named("user"))
 }
 
 fn wants_replication(params: &StartupParams) -> bool {
