@@ -1,3 +1,5 @@
+//! The keeper against a fake source and fleet, and what it logs.
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
