@@ -229,6 +229,10 @@ impl Relay {
         let mut moved = false;
         match self.flush_client(cx) {
             Poll::Ready(Ok(())) => match self.poll_server(cx, scratch) {
+                Step::Again if self.at_rest() && !self.session_mode && !self.leaving => {
+                    self.let_go();
+                    return Step::Again;
+                }
                 Step::Again => moved = true,
                 Step::Park => {}
                 end @ Step::End(_) => return end,
