@@ -202,6 +202,9 @@ impl Relay {
 
     fn poll_waiting(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
         let Hold::Waiting(waiting) = &mut self.hold else { return Step::Again };
+        if self.shard.stopping.get() {
+            return Step::End(End::Refused(refusal::shutdown()));
+        }
         match waiting.poll(cx) {
             Poll::Ready(Ok(conn)) => {
                 self.hold(conn);
@@ -447,6 +450,11 @@ impl Relay {
     /// Gives the upstream back, or closes it where the books are in doubt.
     fn let_go(&mut self) {
         self.cell.state.set(ClientState::Idle);
+        // An idle client holds no buffer: these are empty, but may have been large.
+        self.to_server = BytesMut::new();
+        if self.to_client.is_empty() {
+            self.to_client = BytesMut::new();
+        }
         let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) else { return };
         if self.exchange.uncertain() {
             self.local.count_transaction();

@@ -1,3 +1,5 @@
+//! The core by scripts of events, with the clock in hand.
+
 use std::time::Duration;
 
 use super::{Effect, Event, GenerationState, Life, Notice};
