@@ -2,7 +2,7 @@
 //! and an application.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 use serde_json::json;
@@ -143,6 +143,15 @@ impl Site {
     pub async fn close(&self, proxy: &mut Leasehold) {
         assert_eq!(proxy.terminate().await, 0, "{}", proxy.log_text());
         self.assert_nothing_left(proxy).await;
+    }
+
+    /// When Vault will end a lease, as long as it has it.
+    pub async fn expiry(&self, lease: &str) -> Option<SystemTime> {
+        let body = json!({ "lease_id": lease });
+        let token = Some(self.vault.root_token());
+        let (status, answer) = self.vault.request(Method::PUT, "sys/leases/lookup", Some(body), token).await;
+        let time = answer["data"]["expire_time"].as_str().filter(|_| status == 200)?;
+        Some(humantime::parse_rfc3339(time).unwrap())
     }
 
     pub async fn assert_nothing_left(&self, proxy: &Leasehold) {
