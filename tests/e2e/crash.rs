@@ -46,7 +46,8 @@ async fn after_a_crash_the_next_start_removes_what_the_local_source_left_and_not
     let active = next.active_from(1).await.user;
     let mut there = users().await;
     let mut expected = vec![active, others, "lh-app-of-somebody-else".to_owned()];
-    (there.sort(), expected.sort());
+    there.sort();
+    expected.sort();
     assert_eq!(there, expected);
     other.endpoint("other").psql("SELECT 1").await.success();
     assert_eq!((next.terminate().await, other.terminate().await), (0, 0));

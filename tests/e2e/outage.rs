@@ -70,7 +70,7 @@ async fn postgres_restarted_under_load_costs_only_what_was_in_flight() {
     let work = "UPDATE pgbench_branches SET bbalance = bbalance + 1 WHERE bid = 1";
     let load = Load::start(&proxy.endpoint("app"), 8, work);
     let user = proxy.active().user;
-    let busy = async || connections(&site, &user).await >= 2;
+    let busy = async || site.connections(&user).await >= 2;
     assert!(wait_until(PATIENCE, busy).await, "{}", proxy.log_text());
     let began = Instant::now();
     site.postgres.stop(StopMode::Fast).await;
@@ -101,11 +101,6 @@ async fn postgres_restarted_under_load_costs_only_what_was_in_flight() {
     say(format_args!("{served} served, {failed} in flight failed, service after {service:?}"));
 }
 
-async fn connections(site: &Site, user: &str) -> i64 {
-    let count = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1";
-    site.postgres.connect().await.query_one(count, &[&user]).await.unwrap().get(0)
-}
-
 #[tokio::test]
 async fn without_vault_at_start_clients_are_told_and_served_once_it_comes() {
     let mut site = or_skip!(Site::open(&[]).await);
@@ -114,7 +109,7 @@ async fn without_vault_at_start_clients_are_told_and_served_once_it_comes() {
     let told = proxy.step("no new user, and none to serve with", PATIENCE, |_| true).await;
     let address = site.vault.address();
     assert!(told.field("error").contains(&address), "{told:?}");
-    let error = proxy.endpoint("app").try_connect().await.err().expect("a client got in");
+    let error = proxy.endpoint("app").try_connect().await.expect_err("a client got in");
     let refused = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
     assert_eq!((refused.code().code(), refused.severity()), ("57P03", "FATAL"));
     assert!(refused.message().contains("\"app\""), "{refused:?}");

@@ -92,7 +92,7 @@ async fn with_a_group_role_a_revocation_costs_pgbench_nothing() {
     let mut proxy = site.run_filled("", ROTATION).await;
     let load = proxy.endpoint("app").start_pgbench(&["-n", "-c", "8", "-T", "10", "app"]);
     // Under load: every connection that the pool may have is there.
-    let warm = async || site_connections(&site, &proxy.active().user).await >= 4;
+    let warm = async || site.connections(&proxy.active().user).await >= 4;
     assert!(wait_until(PATIENCE, warm).await, "{}", proxy.log_text());
     let revocation = revoke(&site, &proxy, "database/creds/app").await;
     let clear = revocation.clear;
@@ -100,9 +100,4 @@ async fn with_a_group_role_a_revocation_costs_pgbench_nothing() {
     let transactions = clean(load, &proxy).await;
     site.close(&mut proxy).await;
     say(format_args!("{transactions} transactions, 0 failed, clear after {clear:?}"));
-}
-
-async fn site_connections(site: &Site, user: &str) -> i64 {
-    let count = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1";
-    site.postgres.connect().await.query_one(count, &[&user]).await.unwrap().get(0)
 }

@@ -139,6 +139,12 @@ impl Site {
         self.postgres.roles_like("v-%").await
     }
 
+    /// How many connections this user has at the server.
+    pub async fn connections(&self, user: &str) -> i64 {
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1";
+        self.postgres.connect().await.query_one(count, &[&user]).await.unwrap().get(0)
+    }
+
     /// SIGTERM: exit code 0, no user of ours in pg_roles, no lease in Vault.
     pub async fn close(&self, proxy: &mut Leasehold) {
         assert_eq!(proxy.terminate().await, 0, "{}", proxy.log_text());
