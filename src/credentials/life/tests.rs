@@ -116,6 +116,19 @@ fn a_lease_is_renewed_while_its_generation_drains_until_answers_stop_growing() {
 }
 
 #[test]
+fn a_short_lease_can_be_renewed_however_long_its_user_has_lived() {
+    let mut s = Script::plain();
+    s.first(s.renewable(8_000));
+    s.second(|s| s.term(6_000_000));
+    for _ in 0..100 {
+        let (_, effects) = s.next();
+        assert_eq!(effects, [Effect::Renew(G1)], "at {:?}", s.now);
+        let term = s.renewable(8_000);
+        s.tell(Event::Renewed(G1, term));
+    }
+}
+
+#[test]
 fn failed_calls_take_nothing_from_a_valid_user_and_a_renewal_saves_it() {
     let mut s = Script::plain();
     s.first(s.renewable(60_000));
