@@ -212,7 +212,7 @@ impl Proxy {
                     pool = %database.pool.settings().name,
                     users = users.join(","),
                     issuing = report.issuing,
-                    "not_revoked: these users end with their lease"
+                    "not revoked: these users end with their lease"
                 );
             }
         });

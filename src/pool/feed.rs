@@ -149,9 +149,9 @@ impl LocalPool {
         let failures = self.failures.get();
         self.failures.set(failures.saturating_add(1));
         if failures == 0 {
-            warn!(pool = %settings.name, error = %error, "upstream_failed");
+            warn!(pool = %settings.name, error = %error, "connecting to PostgreSQL failed");
         } else {
-            debug!(pool = %settings.name, error = %error, failures, "upstream_failed");
+            debug!(pool = %settings.name, error = %error, failures, "connecting to PostgreSQL failed");
         }
         self.pool.set_trouble(Some(error.to_string()));
         if !self.pausing.replace(true) {
@@ -198,7 +198,7 @@ impl LocalPool {
                 Ok(conn) if self.pool.active() == Some(id) => self.arrive(conn),
                 Ok(conn) => self.warm.borrow_mut().push(conn),
                 Err(error) => {
-                    warn!(pool = %self.pool.settings().name, generation = %id, %error, "warm_failed");
+                    warn!(pool = %self.pool.settings().name, generation = %id, %error, "warming failed");
                     return;
                 }
             }

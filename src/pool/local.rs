@@ -443,7 +443,7 @@ async fn send_cancel(pool: &Pool, tether: &Tether) {
     if let Some(key) = &tether.cancel
         && let Err(error) = cancel(pool.target(), &tether.peer, key, CANCEL_TIMEOUT).await
     {
-        warn!(pool = %pool.settings().name, %error, "cancel_failed");
+        warn!(pool = %pool.settings().name, %error, "cancelling failed");
     }
     tether.cancel_ends();
 }

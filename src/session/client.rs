@@ -131,7 +131,7 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
         release(&local, prepared.conn);
         return;
     }
-    debug!(client = seat.id.0, database = %joined.cell.database, "client_in");
+    debug!(client = seat.id.0, database = %joined.cell.database, "client in");
     *joined.cell.waker.borrow_mut() = Some(waker);
     let cell = joined.cell.clone();
     let mut relay = Relay::new(shard.clone(), local, cell, stream, prepared.profile, hello.early);
@@ -139,7 +139,7 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
         relay.hold(conn);
     }
     let end = poll_fn(|cx| relay.poll_run(cx)).await;
-    debug!(client = seat.id.0, end = %end, "client_out");
+    debug!(client = seat.id.0, end = %end, "client out");
     goodbye(relay, end).await;
 }
 
@@ -303,7 +303,7 @@ async fn goodbye(relay: Relay, end: End) {
 }
 
 async fn say_last(stream: Stream, fields: &ErrorFields) {
-    debug!(sqlstate = %fields.sqlstate, reason = %fields.message, "client_refused");
+    debug!(sqlstate = %fields.sqlstate, reason = %fields.message, "client refused");
     say(stream, &fields.encode()).await;
 }
 

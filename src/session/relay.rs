@@ -313,7 +313,7 @@ impl Relay {
                     passed = rest;
                 }
                 Some(Answer::Error(fields)) if self.aligning => {
-                    tracing::warn!(sqlstate = %fields.sqlstate, error = %fields.message, "align_failed");
+                    tracing::warn!(sqlstate = %fields.sqlstate, error = %fields.message, "aligning failed");
                     self.align_failed = true;
                     if fields.is_fatal() {
                         return Err(End::Refused(*fields));
