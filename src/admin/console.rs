@@ -83,9 +83,9 @@ impl Console {
 
 async fn serve(client: ConsoleClient, desk: Arc<Desk>) {
     let user = client.params.get("user").unwrap_or("").to_owned();
-    debug!(%user, "console_in");
+    debug!(%user, "console client in");
     let end = Box::pin(client::serve(client, desk)).await;
-    debug!(%user, error = end.err().map(|error| error.to_string()), "console_out");
+    debug!(%user, error = end.err().map(|error| error.to_string()), "console client out");
 }
 
 async fn refuse(client: ConsoleClient) {
