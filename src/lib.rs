@@ -11,7 +11,7 @@
 //!     └────► app         composition: the only room that may name all the others
 //!             │
 //!       ┌─────┴────┐
-//!    session    admin    admin reads snapshots, never holds a connection
+//!    session    admin    admin reads snapshots (session's too), never holds a connection
 //!       │  └► cancel ◄┘
 //!       ▼          ▼
 //!      pool ─────────────► credentials     users with an end
@@ -23,6 +23,7 @@
 //!
 //! `secret` and `clock` are leaves that every room may use.
 
+pub mod admin;
 pub mod app;
 pub mod cancel;
 pub mod clock;

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["app", "session", "admin", "cancel", "pool", "credentials", "upstream", "net"]),
     ("app", &["session", "admin", "cancel", "pool", "credentials", "upstream", "net", "wire"]),
     ("session", &["pool", "cancel", "wire", "net"]),
-    ("admin", &["pool", "cancel", "credentials", "wire", "net"]),
+    ("admin", &["session", "pool", "cancel", "credentials", "wire", "net"]),
     ("cancel", &["pool", "upstream", "net", "wire"]),
     ("pool", &["credentials", "upstream"]),
     ("upstream", &["scram", "net", "wire"]),
@@ -42,6 +42,12 @@ const NEVER: &[(&str, &str)] = &[("admin", "upstream"), ("admin", "scram")];
 /// Rooms that may name only some things of another, with what those are.
 const ONLY: &[Narrow] = &[
     Narrow { from: "config", to: None, what: "settings", allows: is_setting },
+    Narrow {
+        from: "admin",
+        to: Some("session"),
+        what: "the clients' list and the console's clients",
+        allows: is_client,
+    },
     Narrow { from: "credentials", to: Some("net"), what: "TLS and its roots", allows: is_tls },
 ];
 
@@ -55,9 +61,17 @@ struct Narrow {
 
 fn is_setting(path: &[String]) -> bool {
     const ENUMS: &[&str] = &["PoolMode", "SslMode", "SslRoots", "VaultAuth", "LogFormat"];
+    const ENVIRONMENT: &[&str] = &["VaultEnvironment", "VaultEnvError", "from_environment"];
+    path.iter().skip(1).map(String::as_str).any(|name| {
+        let known = ENUMS.contains(&name) || ENVIRONMENT.contains(&name);
+        name.ends_with("Settings") || known || name.starts_with("env")
+    })
+}
+
+fn is_client(path: &[String]) -> bool {
     path.iter()
         .skip(1)
-        .any(|name| name.ends_with("Settings") || ENUMS.contains(&name.as_str()) || name.starts_with("env"))
+        .any(|name| ["ClientPort", "ClientRow", "ClientState", "ConsoleClient"].contains(&name.as_str()))
 }
 
 fn is_tls(path: &[String]) -> bool {
@@ -163,6 +177,8 @@ fn the_table_allows_what_the_design_says_and_no_more() {
         ("wire", "net::Socket", false),
         ("wire", "secret::Secret", true),
         ("admin", "pool::Snapshot", true),
+        ("admin", "session::ClientRow", true),
+        ("admin", "session::Shard", false),
         ("admin", "upstream::Upstream", false),
         ("config", "pool::PoolSettings", true),
         ("config", "pool::Pool", false),

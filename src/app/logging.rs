@@ -7,11 +7,11 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::settings::{LogFormat, LogSettings};
+use crate::credentials::QUIET;
 
-/// Said before the operator's own filter, which wins where it names the same target:
-/// vaultrs and rustify log each failed call several times over, with the request.
-const QUIET: &str =
-    "vaultrs=off,rustify=off,hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,rustls=warn,tokio_postgres=warn";
+/// Said with the sources' own list before the operator's filter, which wins where
+/// it names the same target.
+const QUIET_TOO: &str = "hyper=warn,h2=warn,rustls=warn";
 
 /// Where log lines go.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ pub fn init(settings: &LogSettings, output: LogOutput) -> Result<(), LogError> {
 }
 
 fn filter(wanted: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
-    EnvFilter::builder().parse(format!("{QUIET},{wanted}"))
+    EnvFilter::builder().parse(format!("{},{QUIET_TOO},{wanted}", QUIET.join(",")))
 }
 
 #[cfg(test)]

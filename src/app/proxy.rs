@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::Settings;
 use super::stats::PoolStats;
+use crate::admin::{Console, ConsolePool};
 use crate::cancel::Cancels;
 use crate::credentials::{
     Fleet, Keeper, KeeperSnapshot, LocalSettings, LocalSource, Source, SourceError, SourceSettings,
@@ -20,7 +21,7 @@ use crate::credentials::{
 };
 use crate::net::TlsError;
 use crate::pool::{Pool, PoolSettings, ShardPort};
-use crate::session::{Accepting, ClientPort, ConsoleClient, Crowd, ListenError, Listeners, ShardPlan};
+use crate::session::{Accepting, ClientPort, Crowd, ListenError, Listeners, ShardPlan};
 
 /// The pool counts shards in the bits of one word.
 const MOST_THREADS: usize = 64;
@@ -133,7 +134,11 @@ impl Proxy {
         for database in &databases {
             tokio::spawn(tell_trouble(database.pool.clone(), database.keeper.subscribe()));
         }
-        let console = tokio::spawn(serve_console(console_clients));
+        let watched = databases
+            .iter()
+            .map(|database| ConsolePool { pool: database.pool.clone(), keeper: database.keeper.clone() });
+        let console = Console::new(watched.collect(), shards.clone(), clients.clone());
+        let console = tokio::spawn(console.serve(console_clients));
         let accepting = listeners.start(&clients, &crowd)?;
         info!(
             tcp = tcp.map(|a| a.to_string()),
@@ -197,7 +202,6 @@ impl Proxy {
         let Self { databases, shards, clients, threads, accepting, shutdown_timeout, console, .. } = self;
         // Joins threads that leave accept(2) at once.
         drop(accepting);
-        console.abort();
         clients.iter().for_each(ClientPort::stop);
         let keepers = databases.iter().map(|database| async move {
             let report = database.keeper.shutdown(shutdown_timeout).await;
@@ -208,11 +212,13 @@ impl Proxy {
                     pool = %database.pool.settings().name,
                     users = users.join(","),
                     issuing = report.issuing,
-                    "not_revoked: these users end with their lease"
+                    "not revoked: these users end with their lease"
                 );
             }
         });
         futures_util::future::join_all(keepers).await;
+        // Only now, so that those who are connected can watch the users drain.
+        console.abort();
         drop((clients, shards));
         let joining = tokio::task::spawn_blocking(move || {
             for thread in threads {
@@ -271,11 +277,5 @@ async fn tell_trouble(pool: Arc<Pool>, mut keeper: tokio::sync::watch::Receiver<
         if snapshot.active.is_none() {
             pool.set_trouble(snapshot.last_error);
         }
-    }
-}
-
-async fn serve_console(mut clients: mpsc::UnboundedReceiver<ConsoleClient>) {
-    while let Some(client) = clients.recv().await {
-        drop(client);
     }
 }

@@ -19,7 +19,6 @@ mod rotation;
 mod section;
 mod tree;
 mod vault;
-mod vault_environment;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +33,7 @@ pub use locate::{LoadError, load};
 pub use problem::{Origin, Problem, Problems};
 
 use crate::app::{LogFormat, LogSettings, Settings};
+use crate::credentials::{VaultEnvError, VaultEnvironment, from_environment};
 use problem::Findings;
 use section::Section;
 
@@ -96,8 +96,8 @@ fn sorted(file: &str, mut list: Vec<Problem>) -> Problems {
 fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &mut Findings) -> Settings {
     let databases = root.below("databases");
     let uses_vault = databases::use_vault(&databases);
-    let mut ignored = Findings::default();
-    let environment = vault_environment::read(lookup, if uses_vault { &mut *findings } else { &mut ignored });
+    let environment =
+        if uses_vault { read_vault_environment(lookup, findings) } else { VaultEnvironment::default() };
     Settings {
         listen: listen::read(&root.below("listen"), findings),
         vault: vault::read(&root.below("vault"), &environment, uses_vault, findings),
@@ -109,6 +109,18 @@ fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &
         shutdown_timeout: root.duration("shutdown_timeout", findings).unwrap_or(Duration::from_secs(25)),
         log: read_log(&root.below("log"), findings),
     }
+}
+
+/// Vault's own variables; what cannot be meant is an error, never a guess.
+fn read_vault_environment(
+    lookup: &dyn Fn(&str) -> Option<String>,
+    findings: &mut Findings,
+) -> VaultEnvironment {
+    from_environment(lookup).unwrap_or_else(|error| {
+        let (VaultEnvError::Bool { name, .. } | VaultEnvError::Duration { name, .. }) = &error;
+        findings.error(&Origin::Variable(name.clone()), error.to_string(), "or remove the variable");
+        VaultEnvironment::default()
+    })
 }
 
 /// One data thread per core, at most four.

@@ -7,8 +7,7 @@ use url::{Host, Url};
 
 use super::problem::{Findings, Origin};
 use super::section::Section;
-use super::vault_environment::VaultEnvironment;
-use crate::credentials::{VaultAuth, VaultSettings};
+use crate::credentials::{VaultAuth, VaultEnvironment, VaultSettings};
 use crate::secret::Secret;
 
 /// Reads `[vault]`; `None` if no database uses it or something that it needs is missing.
@@ -46,7 +45,7 @@ pub(super) fn read(
         tls_server_name: section
             .filled("tls_server_name", findings)
             .or_else(|| environment.tls_server_name.clone()),
-        skip_verify: environment.skip_verify,
+        skip_verify: environment.skip_verify.unwrap_or(false),
         timeout: timeout.unwrap_or(Duration::from_secs(15)),
         auth: auth?,
     };
@@ -215,7 +214,7 @@ fn read_token(
         let token = read_secret_file(section, "token_file", &file, findings)?;
         return Some(VaultAuth::Token { token });
     }
-    let Some(token) = given.or_else(|| environment.token.clone()) else {
+    let Some(token) = given.or_else(|| environment.token.as_ref().map(trimmed)) else {
         if used && !section.has("token_file") {
             findings.error(
                 &section.origin("method"),
@@ -286,6 +285,11 @@ fn read_secret_file(
             None
         }
     }
+}
+
+/// A shell's `$(cat file)` keeps no newline, a container's environment does.
+fn trimmed(token: &Secret) -> Secret {
+    Secret::new(token.expose().trim().to_owned())
 }
 
 fn is_sendable(token: &Secret) -> bool {

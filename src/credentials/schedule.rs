@@ -137,10 +137,11 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Before `end`, of a user whose life began at `born`: a tenth of that
-    /// life, at most five seconds, is kept free.
-    pub(crate) fn of_lease(born: Moment, end: Moment) -> Self {
-        let margin = (born.until(end) / 10).min(LONGEST_MARGIN);
+    /// Before `end`, of a user that was granted `term` at a time: a tenth of
+    /// that, at most five seconds, is kept free. Not a share of the whole life,
+    /// which grows with every renewal until it leaves none for the next.
+    pub(crate) fn of_lease(term: Duration, end: Moment) -> Self {
+        let margin = (term / 10).min(LONGEST_MARGIN);
         Self { close: end - margin, cancel: end - margin * 3 / 4, cut: end - margin / 2 }
     }
 
@@ -271,7 +272,7 @@ mod tests {
     fn a_deadline_is_in_order_and_before_the_end() {
         let rows = [(8_000, 7_200, 7_400, 7_600), (3_600_000, 3_595_000, 3_596_250, 3_597_500), (0, 0, 0, 0)];
         for (end, close, cancel, cut) in rows {
-            let found = Deadline::of_lease(at(0), at(end));
+            let found = Deadline::of_lease(Duration::from_millis(end), at(end));
             assert_eq!(found, Deadline { close: at(close), cancel: at(cancel), cut: at(cut) }, "{end}");
         }
         let stop = Deadline::of_shutdown(at(1_000), at(9_000));

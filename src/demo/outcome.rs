@@ -33,7 +33,7 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |n: u64, noun: &str| {
-            let number = grouped(u32::try_from(n).unwrap_or(u32::MAX));
+            let number = grouped(f64::from(u32::try_from(n).unwrap_or(u32::MAX)));
             format!("{number} {noun}{}", if n == 1 { "" } else { "s" })
         };
         write!(

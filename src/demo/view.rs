@@ -112,8 +112,8 @@ pub(super) fn clock(time: Duration) -> String {
 }
 
 /// `12,345`.
-pub(super) fn grouped(number: impl Into<f64>) -> String {
-    let digits = format!("{:.0}", number.into());
+pub(super) fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -233,10 +233,9 @@ mod tests {
 
     #[test]
     fn numbers_and_times_are_readable() {
-        assert_eq!(
-            ["0", "999", "1,000", "1,234,567"],
-            [0, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str)
-        );
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(f64::from(number)), text);
+        }
         assert_eq!(clock(Duration::from_secs(3605)), "1:00:05");
     }
 }

@@ -77,6 +77,12 @@ impl Ledger {
         self.held.get(shard).copied().unwrap_or(0)
     }
 
+    /// Whether another shard has at least two more than this one.
+    pub(super) fn is_worse_off(&self, shard: usize) -> bool {
+        let most = self.held.iter().max().copied().unwrap_or(0);
+        most > self.held(shard).saturating_add(1)
+    }
+
     /// Connections of a generation, those being opened included.
     pub(super) fn open(&self, id: GenerationId) -> usize {
         self.generations.get(&id).map_or(0, |entry| entry.open)
@@ -120,6 +126,7 @@ mod tests {
         assert!(ledger.take(two.id(), 1).is_some());
         assert!(ledger.take(two.id(), 1).is_none(), "maximum");
         assert_eq!((ledger.held(0), ledger.held(1), ledger.total), (1, 2, 3));
+        assert!(!ledger.is_worse_off(0), "one more is no reason");
         ledger.moved(1, 0);
         assert_eq!((ledger.held(0), ledger.held(1)), (2, 1));
         assert!(!ledger.give(one.id(), 0));

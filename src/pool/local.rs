@@ -11,26 +11,22 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, warn};
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use super::conn::{ClientId, Conn, DetachedConn, Registry, ServerRow, Tether};
 use super::places::{CheckoutError, Places};
 use super::profile::Profile;
 use super::settings::PoolMode;
 use super::shard::ShardMessage;
-use super::shared::{Pool, Slot};
-use crate::credentials::{CutReason, Generation, GenerationId};
-use crate::upstream::{DialError, cancel, dial};
-use crate::wire::ErrorFields;
+use super::shared::Pool;
+use crate::credentials::{CutReason, GenerationId};
+use crate::upstream::cancel;
 
 /// How long a CancelRequest may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `DISCARD ALL` may take.
 const RESET_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause after a failed dial: doubled each time, up to the longest.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What one shard did for a pool, and what it has now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,29 +46,42 @@ pub struct PoolCounts {
 /// One shard's part of a pool.
 #[derive(Debug)]
 pub struct LocalPool {
-    pool: Arc<Pool>,
-    shard: usize,
-    registry: Rc<Registry>,
-    idle: RefCell<Vec<Conn>>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) shard: usize,
+    pub(super) registry: Rc<Registry>,
+    pub(super) idle: RefCell<Vec<Conn>>,
     /// Connections of a generation that is not active yet.
-    warm: RefCell<Vec<Conn>>,
-    places: RefCell<Places<Rc<Owner>>>,
-    dialling: Cell<usize>,
-    failures: Cell<u32>,
-    pausing: Cell<bool>,
-    hungry: Cell<bool>,
+    pub(super) warm: RefCell<Vec<Conn>>,
+    pub(super) places: RefCell<Places<Rc<Owner>>>,
+    pub(super) dialling: Cell<usize>,
+    pub(super) failures: Cell<u32>,
+    pub(super) pausing: Cell<bool>,
+    /// The other shards have been asked for a connection.
+    pub(super) hungry: Cell<bool>,
+    /// Waiting clients are being watched for standing still.
+    pub(super) patient: Cell<bool>,
     /// The generation that `idle` belongs to.
-    seen: Cell<Option<GenerationId>>,
+    pub(super) seen: Cell<Option<GenerationId>>,
+    /// The most connections that clients held at once since the last switch.
+    pub(super) most_used: Cell<usize>,
     transactions: Cell<u64>,
     errors: Cell<u64>,
 }
 
 /// A waiting client, as the queue reaches it.
 #[derive(Debug)]
-struct Owner {
+pub(super) struct Owner {
     client: ClientId,
     waker: RefCell<Waker>,
     outcome: RefCell<Option<Result<Conn, CheckoutError>>>,
+}
+
+impl Owner {
+    /// Hands over what the place was for, and wakes its client.
+    pub(super) fn settle(&self, outcome: Result<Conn, CheckoutError>) {
+        *self.outcome.borrow_mut() = Some(outcome);
+        self.waker.borrow().wake_by_ref();
+    }
 }
 
 /// A place in the queue; dropping it leaves the queue, and gives back what had
@@ -99,7 +108,9 @@ impl LocalPool {
             failures: Cell::new(0),
             pausing: Cell::new(false),
             hungry: Cell::new(false),
+            patient: Cell::new(false),
             seen: Cell::new(None),
+            most_used: Cell::new(0),
             transactions: Cell::new(0),
             errors: Cell::new(0),
         })
@@ -126,6 +137,7 @@ impl LocalPool {
                 continue;
             }
             conn.tether().hold(client, waker);
+            self.note_use();
             return Some(conn);
         }
     }
@@ -153,6 +165,10 @@ impl LocalPool {
     /// boundary. One of a retired generation is closed.
     pub fn give_back(self: &Rc<Self>, conn: Conn) {
         self.transactions.set(self.transactions.get().wrapping_add(1));
+        self.put_back(conn);
+    }
+
+    fn put_back(self: &Rc<Self>, conn: Conn) {
         conn.tether().release();
         if conn.tether().cancelling() {
             self.park(conn);
@@ -192,6 +208,7 @@ impl LocalPool {
     /// Cancels what a connection runs, then closes it.
     pub fn cancel_and_close(self: &Rc<Self>, conn: Conn) {
         let (pool, tether) = (self.pool.clone(), conn.tether().clone());
+        tether.cancel_begins();
         spawn_local(async move {
             send_cancel(&pool, &tether).await;
             conn.close();
@@ -211,7 +228,7 @@ impl LocalPool {
     }
 
     /// A free connection: to another shard that is worse off, to the oldest waiting client, or idle.
-    fn arrive(self: &Rc<Self>, conn: Conn) {
+    pub(super) fn arrive(self: &Rc<Self>, conn: Conn) {
         self.follow_active();
         if self.seen.get() != Some(conn.generation().id()) {
             conn.close();
@@ -237,11 +254,18 @@ impl LocalPool {
         }
     }
 
+    fn note_use(&self) {
+        let free = self.idle.borrow().len().saturating_add(self.warm.borrow().len());
+        let used = self.registry.len().saturating_sub(free);
+        if used > self.most_used.get() {
+            self.most_used.set(used);
+        }
+    }
+
     fn hand_over(&self, conn: Conn, owner: &Owner) {
-        let waker = owner.waker.borrow();
-        conn.tether().hold(owner.client, &waker);
-        *owner.outcome.borrow_mut() = Some(Ok(conn));
-        waker.wake_by_ref();
+        conn.tether().hold(owner.client, &owner.waker.borrow());
+        self.note_use();
+        owner.settle(Ok(conn));
     }
 
     fn should_move(&self, other: usize) -> bool {
@@ -255,113 +279,14 @@ impl LocalPool {
         }
     }
 
-    /// Opens connections for waiting clients, as far as the limits allow; beyond that the
-    /// other shards are asked.
-    pub(super) fn feed(self: &Rc<Self>) {
-        self.follow_active();
-        loop {
-            let waiting = self.places.borrow().len();
-            if waiting == 0 {
-                if self.hungry.replace(false) {
-                    self.pool.clear_hungry(self.shard);
-                }
-                return;
-            }
-            // After a failure one dial at a time probes the server.
-            let most = if self.failures.get() > 0 { 1 } else { waiting };
-            let dialling = self.dialling.get();
-            if self.pausing.get() || dialling >= most {
-                return;
-            }
-            let Some(key) = self.places.borrow().wanted(dialling) else { return };
-            let slot = self.seen.get().and_then(|id| self.pool.take_slot(id, self.shard));
-            if let Some(slot) = slot {
-                self.open(slot, key);
-            } else if !self.sacrifice(&key) {
-                if !self.hungry.replace(true) {
-                    self.pool.mark_hungry(self.shard, waiting.saturating_sub(dialling));
-                }
-                return;
-            }
-        }
-    }
-
-    /// Closes an idle connection of another profile to make room. True if there was one.
-    fn sacrifice(&self, key: &Arc<Profile>) -> bool {
-        let victim = {
-            let mut idle = self.idle.borrow_mut();
-            let at = idle.iter().position(|conn| conn.key != *key);
-            at.map(|at| idle.remove(at))
-        };
-        victim.map(Conn::close).is_some()
-    }
-
-    fn open(self: &Rc<Self>, slot: Slot, key: Arc<Profile>) {
-        self.dialling.set(self.dialling.get().saturating_add(1));
-        let local = self.clone();
-        spawn_local(async move {
-            let result = local.dial(slot, key.clone()).await;
-            local.dialling.set(local.dialling.get().saturating_sub(1));
-            match result {
-                Ok(conn) => {
-                    if local.failures.replace(0) > 0 {
-                        local.pool.set_trouble(None);
-                        local.feed();
-                    }
-                    local.arrive(conn);
-                }
-                Err(error) => local.dial_failed(&error, &key),
-            }
-        });
-    }
-
-    async fn dial(&self, slot: Slot, key: Arc<Profile>) -> Result<Conn, DialError> {
-        let connected = dial(self.pool.target(), slot.generation().login(), key.as_pairs()).await?;
-        Ok(Conn::new(connected, key, slot, &self.registry))
-    }
-
-    fn dial_failed(self: &Rc<Self>, error: &DialError, key: &Arc<Profile>) {
-        let settings = self.pool.settings();
-        if let DialError::Refused(fields) = error {
-            if is_suspicious(&fields.sqlstate) {
-                self.pool.suspect();
-            }
-            if key.iter().next().is_some() && blames_the_client(fields) {
-                let owner = self.places.borrow_mut().serve(key);
-                if let Some(owner) = owner {
-                    *owner.outcome.borrow_mut() = Some(Err(CheckoutError::Refused(fields.clone())));
-                    owner.waker.borrow().wake_by_ref();
-                }
-                self.feed();
-                return;
-            }
-        }
-        let failures = self.failures.get();
-        self.failures.set(failures.saturating_add(1));
-        if failures == 0 {
-            warn!(pool = %settings.name, error = %error, "upstream_failed");
-        } else {
-            debug!(pool = %settings.name, error = %error, failures, "upstream_failed");
-        }
-        self.pool.set_trouble(Some(error.to_string()));
-        if !self.pausing.replace(true) {
-            let pause = SHORTEST_PAUSE.saturating_mul(1 << failures.min(4)).min(LONGEST_PAUSE);
-            let local = self.clone();
-            spawn_local(async move {
-                sleep(pause).await;
-                local.pausing.set(false);
-                local.feed();
-            });
-        }
-    }
-
     /// Takes over what another thread made active: warm connections become the idle ones.
-    fn follow_active(&self) {
+    pub(super) fn follow_active(&self) {
         let active = self.pool.active();
         if self.seen.get() == active {
             return;
         }
         self.seen.set(active);
+        self.most_used.set(0);
         let stays = |conn: &Conn| Some(conn.generation().id()) == active;
         let old: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| !stays(conn)).collect();
         let ready: Vec<Conn> = self.warm.borrow_mut().extract_if(.., |conn| stays(conn)).collect();
@@ -395,31 +320,6 @@ impl LocalPool {
         warm.into_iter().for_each(Conn::close);
     }
 
-    /// Opens as many connections of a coming generation as this shard has of the active
-    /// one; returns how many there are.
-    pub(super) async fn warm(self: &Rc<Self>, generation: &Generation) -> usize {
-        let Some(active) = self.pool.active() else { return 0 };
-        if self.pool.settings().mode == PoolMode::Session {
-            // Each would need its client's profile: they are opened when somebody asks.
-            return 0;
-        }
-        let wanted = self.registry.count(active);
-        let mut opened = 0;
-        for _ in 0..wanted {
-            let Some(slot) = self.pool.take_slot(generation.id(), self.shard) else { break };
-            match self.dial(slot, Arc::default()).await {
-                Ok(conn) if self.seen.get() == Some(generation.id()) => self.arrive(conn),
-                Ok(conn) => self.warm.borrow_mut().push(conn),
-                Err(error) => {
-                    warn!(pool = %self.pool.settings().name, generation = %generation.id(), %error, "warm_failed");
-                    break;
-                }
-            }
-            opened += 1;
-        }
-        opened
-    }
-
     /// Cancels what the connections of a generation run.
     pub(super) fn cancel_busy(&self, generation: GenerationId) {
         for tether in self.registry.all() {
@@ -447,6 +347,9 @@ impl LocalPool {
 
     fn cancel_tether(&self, tether: Rc<Tether>) {
         let pool = self.pool.clone();
+        // Before anything else runs on this thread: from here on the connection cannot
+        // change hands until the request has been answered.
+        tether.cancel_begins();
         spawn_local(async move { send_cancel(&pool, &tether).await });
     }
 
@@ -481,8 +384,7 @@ impl LocalPool {
         let expired = self.places.borrow_mut().expired(Instant::now(), limit);
         for (owner, waited) in expired {
             let trouble = self.pool.trouble();
-            *owner.outcome.borrow_mut() = Some(Err(CheckoutError::Timeout { waited, trouble }));
-            owner.waker.borrow().wake_by_ref();
+            owner.settle(Err(CheckoutError::Timeout { waited, trouble }));
         }
         self.follow_active();
         let gone: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| conn.stream.has_news()).collect();
@@ -529,34 +431,19 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         match self.owner.outcome.borrow_mut().take() {
-            Some(Ok(conn)) => {
-                conn.tether().release();
-                self.local.arrive(conn);
-            }
+            Some(Ok(conn)) => self.local.put_back(conn),
             Some(Err(_)) => {}
             None => self.local.places.borrow_mut().leave(self.ticket),
         }
     }
 }
 
+/// Sends the request that [`Tether::cancel_begins`] announced.
 async fn send_cancel(pool: &Pool, tether: &Tether) {
-    let Some(key) = &tether.cancel else { return };
-    tether.cancel_begins();
-    if let Err(error) = cancel(pool.target(), &tether.peer, key, CANCEL_TIMEOUT).await {
-        warn!(pool = %pool.settings().name, %error, "cancel_failed");
+    if let Some(key) = &tether.cancel
+        && let Err(error) = cancel(pool.target(), &tether.peer, key, CANCEL_TIMEOUT).await
+    {
+        warn!(pool = %pool.settings().name, %error, "cancelling failed");
     }
     tether.cancel_ends();
-}
-
-/// What a removed, locked or expired user causes (28P01, 28000, 42501, 42704).
-#[must_use]
-pub(crate) fn is_suspicious(sqlstate: &str) -> bool {
-    matches!(sqlstate, "28P01" | "28000" | "42501" | "42704")
-}
-
-/// Whether a refused login is about the client's own startup parameters and not about the
-/// user, the server's state or its limits.
-fn blames_the_client(fields: &ErrorFields) -> bool {
-    let class = fields.sqlstate.get(..2).unwrap_or("");
-    !matches!(class, "28" | "53" | "57" | "08" | "XX" | "58" | "3D" | "55")
 }

@@ -5,6 +5,7 @@
 //! idle connections and its waiting clients, on one thread, without locks.
 
 mod conn;
+mod feed;
 mod fleet;
 mod ledger;
 mod local;
@@ -16,7 +17,7 @@ mod shared;
 mod watch;
 
 pub use conn::{ClientId, Conn, ServerRow};
-pub(crate) use local::is_suspicious;
+pub(crate) use feed::is_suspicious;
 pub use local::{LocalPool, PoolCounts, Waiting};
 pub use places::CheckoutError;
 pub use profile::Profile;

@@ -52,6 +52,11 @@ impl<P> Places<P> {
         self.queue.is_empty()
     }
 
+    /// The oldest place's ticket.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.queue.front().map(|place| place.ticket)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -37,8 +37,9 @@ impl Watch {
     /// Logs in as the generation's user and checks who we are.
     pub(super) async fn verify(&self, target: &Target, generation: &Generation) -> Result<(), VerifyError> {
         let login = generation.login();
-        let connected =
-            dial(target, login, &[]).await.map_err(|error| verify_error(target, generation, &error))?;
+        let connected = dial(target, &login.user, &login.password, &[])
+            .await
+            .map_err(|error| verify_error(target, generation, &error))?;
         let (stream, answer) =
             Box::pin(simple_query(connected.stream, "SELECT session_user, current_user")).await;
         let answer = answer.map_err(|error| VerifyError::Unreachable {
@@ -78,7 +79,8 @@ impl Watch {
             self.keep(generation.id(), stream);
             return Ok(states(users, &answer.rows));
         }
-        let connected = match dial(target, generation.login(), &[]).await {
+        let connected = match dial(target, &generation.login().user, &generation.login().password, &[]).await
+        {
             Ok(connected) => connected,
             // It could log in when it was verified: now it is gone, locked or expired.
             Err(DialError::Refused(fields)) if matches!(fields.sqlstate.as_str(), "28P01" | "28000") => {

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -20,7 +20,7 @@ use super::relay::{End, Relay};
 use super::shard::{ClientCell, ClientState, ConsoleClient, Seat, Shard};
 use crate::cancel::Registration;
 use crate::net::Stream;
-use crate::pool::{Conn, LocalPool, PoolMode, Profile};
+use crate::pool::{ClientId, Conn, LocalPool, PoolMode, Profile};
 use crate::upstream::QueryError;
 use crate::wire::{Encoder, ErrorFields, ProtocolVersion, StartupParams, align_query, parse_options};
 
@@ -49,7 +49,9 @@ pub(super) async fn serve(shard: Rc<Shard>, mut stream: Stream, address: Option<
         }
         Greeting::Startup { version, params, unknown_options, early } => {
             let max = shard.crowd.settings().max_clients;
-            if shard.crowd.total() > max {
+            // Who comes to see why there are so many must not be one too many; the console has a
+            // limit of its own.
+            if shard.crowd.total() > max && database_of(&params) != Some(CONSOLE) {
                 return say_last(stream, &refusal::too_many_clients(max)).await;
             }
             let hello = Hello {
@@ -80,7 +82,7 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
         Some(user) if !user.is_empty() => user.to_owned(),
         _ => return say_last(stream, &refusal::no_user_name()).await,
     };
-    let database = hello.params.get("database").filter(|d| !d.is_empty()).unwrap_or(&user).to_owned();
+    let database = database_of(&hello.params).unwrap_or(&user).to_owned();
     if database == CONSOLE {
         return console(&shard, stream, hello, &seat);
     }
@@ -109,9 +111,12 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
         since: Instant::now(),
         waker: RefCell::new(None),
     });
+    // A task's waker stays the same: whoever holds it can wake this client for its whole life.
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let seeker = Seeker { local: &local, client: seat.id, waker: &waker };
     let prepared = match pool.settings().mode {
-        PoolMode::Transaction => prepare_transaction(&shard, &local, &seat, &profile).await,
-        PoolMode::Session => prepare_session(&local, &seat, &profile).await,
+        PoolMode::Transaction => prepare_transaction(&shard, &seeker, &profile).await,
+        PoolMode::Session => prepare_session(&seeker, &profile).await,
     };
     let prepared = match prepared {
         Ok(prepared) => prepared,
@@ -126,20 +131,22 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
         release(&local, prepared.conn);
         return;
     }
-    debug!(client = seat.id.0, database = %joined.cell.database, "client_in");
+    debug!(client = seat.id.0, database = %joined.cell.database, "client in");
+    *joined.cell.waker.borrow_mut() = Some(waker);
     let cell = joined.cell.clone();
-    poll_fn(|cx| {
-        *cell.waker.borrow_mut() = Some(cx.waker().clone());
-        std::task::Poll::Ready(())
-    })
-    .await;
     let mut relay = Relay::new(shard.clone(), local, cell, stream, prepared.profile, hello.early);
     if let Some(conn) = prepared.conn {
         relay.hold(conn);
     }
     let end = poll_fn(|cx| relay.poll_run(cx)).await;
-    debug!(client = seat.id.0, end = %end, "client_out");
+    debug!(client = seat.id.0, end = %end, "client out");
     goodbye(relay, end).await;
+}
+
+/// The database that is asked for; one that is not named is called like the user.
+fn database_of(params: &StartupParams) -> Option<&str> {
+    let named = |name| params.get(name).filter(|value| !value.is_empty());
+    named("database").or_else(|| named("user"))
 }
 
 fn wants_replication(params: &StartupParams) -> bool {
@@ -169,6 +176,13 @@ fn profile_of(params: &StartupParams, mode: PoolMode) -> Result<Profile, ErrorFi
     Ok(Profile::new(settings))
 }
 
+/// A client that needs an upstream before its relay runs.
+struct Seeker<'a> {
+    local: &'a Rc<LocalPool>,
+    client: ClientId,
+    waker: &'a Waker,
+}
+
 /// What the relay starts with.
 struct Prepared {
     profile: Arc<Profile>,
@@ -180,10 +194,10 @@ struct Prepared {
 /// same settings has.
 async fn prepare_transaction(
     shard: &Rc<Shard>,
-    local: &Rc<LocalPool>,
-    seat: &Seat,
+    seeker: &Seeker<'_>,
     profile: &Arc<Profile>,
 ) -> Result<Prepared, ErrorFields> {
+    let local = seeker.local;
     let pool = local.pool();
     if profile.iter().next().is_none() {
         let reported = Rc::new(pool.server_params().as_ref().clone());
@@ -192,7 +206,7 @@ async fn prepare_transaction(
     if let Some((profile, reported)) = shard.profiles.known(pool.index(), profile, pool.active()) {
         return Ok(Prepared { profile, reported, conn: None });
     }
-    let mut conn = checkout(local, seat, &Arc::default()).await?;
+    let mut conn = seeker.checkout(&Arc::default()).await?;
     let generation = conn.generation().id();
     // First back to what the login gave, so that everything the profile changes is reported.
     let undress = align_query(conn.dressed.iter(), [].into_iter());
@@ -211,22 +225,20 @@ async fn prepare_transaction(
     Ok(Prepared { profile: profile.clone(), reported, conn: None })
 }
 
-async fn prepare_session(
-    local: &Rc<LocalPool>,
-    seat: &Seat,
-    profile: &Arc<Profile>,
-) -> Result<Prepared, ErrorFields> {
-    let conn = checkout(local, seat, profile).await?;
+async fn prepare_session(seeker: &Seeker<'_>, profile: &Arc<Profile>) -> Result<Prepared, ErrorFields> {
+    let conn = seeker.checkout(profile).await?;
     let reported = Rc::new(conn.params().to_vec());
     Ok(Prepared { profile: Arc::default(), reported, conn: Some(conn) })
 }
 
-async fn checkout(local: &Rc<LocalPool>, seat: &Seat, key: &Arc<Profile>) -> Result<Conn, ErrorFields> {
-    if let Some(conn) = local.try_checkout(seat.id, key, Waker::noop()) {
-        return Ok(conn);
+impl Seeker<'_> {
+    async fn checkout(&self, key: &Arc<Profile>) -> Result<Conn, ErrorFields> {
+        if let Some(conn) = self.local.try_checkout(self.client, key, self.waker) {
+            return Ok(conn);
+        }
+        let mut waiting = self.local.wait(self.client, key, self.waker);
+        poll_fn(|cx| waiting.poll(cx)).await.map_err(refusal::checkout)
     }
-    let mut waiting = local.wait(seat.id, key, Waker::noop());
-    poll_fn(|cx| waiting.poll(cx)).await.map_err(refusal::checkout)
 }
 
 async fn ask(
@@ -268,8 +280,9 @@ fn welcome(hello: &Hello, reported: &[(String, String)], key: &Registration) -> 
 fn console(shard: &Rc<Shard>, stream: Stream, hello: Hello, seat: &Seat) {
     let Ok(stream) = stream.detach() else { return };
     let key = shard.cancels.register(shard.index, seat.id, hello.version, None);
-    let Hello { version, params, early, address, .. } = hello;
-    let client = ConsoleClient { stream, early: early.to_vec(), params, version, key, address };
+    let Hello { version, asked, params, unknown_options, early, address } = hello;
+    let early = early.to_vec();
+    let client = ConsoleClient { stream, early, params, version, asked, unknown_options, key, address };
     let _ = shard.console.send(client);
 }
 
@@ -290,7 +303,7 @@ async fn goodbye(relay: Relay, end: End) {
 }
 
 async fn say_last(stream: Stream, fields: &ErrorFields) {
-    debug!(sqlstate = %fields.sqlstate, reason = %fields.message, "client_refused");
+    debug!(sqlstate = %fields.sqlstate, reason = %fields.message, "client refused");
     say(stream, &fields.encode()).await;
 }
 

@@ -158,7 +158,7 @@ impl Accepting {
                     }
                     Ok((Err(_), _)) => {}
                     Err(error) if !stopped.load(Ordering::Acquire) => {
-                        warn!(%error, "accept_failed");
+                        warn!(%error, "accepting a client failed");
                         std::thread::sleep(ACCEPT_PAUSE);
                     }
                     Err(_) => {}

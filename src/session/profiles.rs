@@ -14,10 +14,12 @@ use crate::pool::Profile;
 const MOST: usize = 1024;
 
 type Reported = Rc<Vec<(String, String)>>;
+/// By pool index and profile: under which generation it was learned, and what.
+type Known = HashMap<(usize, Arc<Profile>), (GenerationId, Reported)>;
 
 /// The profiles that one shard knows.
 #[derive(Debug, Default)]
-pub(super) struct Profiles(RefCell<HashMap<(usize, Arc<Profile>), (GenerationId, Reported)>>);
+pub(super) struct Profiles(RefCell<Known>);
 
 impl Profiles {
     /// What was learned under this generation of this pool, and the profile as others share it.

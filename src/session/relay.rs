@@ -202,6 +202,9 @@ impl Relay {
 
     fn poll_waiting(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
         let Hold::Waiting(waiting) = &mut self.hold else { return Step::Again };
+        if self.shard.stopping.get() {
+            return Step::End(End::Refused(refusal::shutdown()));
+        }
         match waiting.poll(cx) {
             Poll::Ready(Ok(conn)) => {
                 self.hold(conn);
@@ -226,6 +229,10 @@ impl Relay {
         let mut moved = false;
         match self.flush_client(cx) {
             Poll::Ready(Ok(())) => match self.poll_server(cx, scratch) {
+                Step::Again if self.at_rest() && !self.session_mode && !self.leaving => {
+                    self.let_go();
+                    return Step::Again;
+                }
                 Step::Again => moved = true,
                 Step::Park => {}
                 end @ Step::End(_) => return end,
@@ -306,7 +313,7 @@ impl Relay {
                     passed = rest;
                 }
                 Some(Answer::Error(fields)) if self.aligning => {
-                    tracing::warn!(sqlstate = %fields.sqlstate, error = %fields.message, "align_failed");
+                    tracing::warn!(sqlstate = %fields.sqlstate, error = %fields.message, "aligning failed");
                     self.align_failed = true;
                     if fields.is_fatal() {
                         return Err(End::Refused(*fields));
@@ -450,6 +457,11 @@ impl Relay {
     /// Gives the upstream back, or closes it where the books are in doubt.
     fn let_go(&mut self) {
         self.cell.state.set(ClientState::Idle);
+        // An idle client holds no buffer: these are empty, but may have been large.
+        self.to_server = BytesMut::new();
+        if self.to_client.is_empty() {
+            self.to_client = BytesMut::new();
+        }
         let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) else { return };
         if self.exchange.uncertain() {
             self.local.count_transaction();

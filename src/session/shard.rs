@@ -138,8 +138,12 @@ pub struct ConsoleClient {
     pub early: Vec<u8>,
     /// What it asked for.
     pub params: StartupParams,
-    /// Its protocol.
+    /// The protocol that is spoken with it.
     pub version: ProtocolVersion,
+    /// The protocol that it asked for, to be negotiated down if it differs.
+    pub asked: ProtocolVersion,
+    /// Protocol options that it asked for and nobody knows.
+    pub unknown_options: Vec<String>,
     /// Its cancel key, valid while it is kept.
     pub key: Registration,
     /// Where it comes from.

@@ -10,8 +10,8 @@ use super::error::DialError;
 use super::login::{LoginState, Step};
 use super::messages::Messages;
 use super::settings::UpstreamSettings;
-use crate::credentials::Login;
 use crate::net::{Peer, SocketTimes, Stream, TlsError, TlsPolicy, connect, connect_peer};
+use crate::secret::Secret;
 use crate::wire::{CancelKey, Encoder};
 
 /// A server that can be dialled: its settings with the TLS configuration built.
@@ -65,32 +65,34 @@ impl Target {
 /// [`DialError`].
 pub async fn dial(
     target: &Target,
-    login: &Login,
+    user: &str,
+    password: &Secret,
     extra: &[(String, String)],
 ) -> Result<Connected, DialError> {
     let limit = target.settings.connect_timeout;
-    timeout(limit, Box::pin(dial_unbounded(target, login, extra)))
+    timeout(limit, Box::pin(dial_unbounded(target, user, password, extra)))
         .await
         .unwrap_or(Err(DialError::Timeout(limit)))
 }
 
 async fn dial_unbounded(
     target: &Target,
-    login: &Login,
+    user: &str,
+    password: &Secret,
     extra: &[(String, String)],
 ) -> Result<Connected, DialError> {
     let settings = &target.settings;
     let (stream, peer) = connect(&settings.host, settings.port, target.times()).await?;
     let mut messages = Messages::new(secure(target, stream).await?);
 
-    let own = [("user", login.user.as_str()), ("database", settings.dbname.as_str())];
+    let own = [("user", user), ("database", settings.dbname.as_str())];
     let role = settings.role.as_deref().map(|role| ("role", role));
     let extra = extra.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut startup = Encoder::default();
     startup.startup(own.into_iter().chain(role).chain(extra));
     messages.send(&startup.into_bytes()).await?;
 
-    let mut state = LoginState::new(login.clone(), messages.stream().is_tls());
+    let mut state = LoginState::new(user, password, messages.stream().is_tls());
     loop {
         let (kind, body) = messages.next().await?;
         let step;

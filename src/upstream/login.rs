@@ -5,8 +5,8 @@
 use postgres_protocol::authentication::md5_hash;
 
 use super::error::DialError;
-use crate::credentials::Login;
 use crate::scram::{self, Answered, Challenged, Proven};
+use crate::secret::Secret;
 use crate::wire::{CancelKey, Encoder, ErrorFields, backend_key, parameter_status, ready_status};
 
 /// What to do next.
@@ -33,7 +33,8 @@ enum Auth {
 
 /// One login under way.
 pub(super) struct LoginState {
-    login: Login,
+    user: String,
+    password: Secret,
     encrypted: bool,
     auth: Auth,
     pub(super) key: Option<CancelKey>,
@@ -41,8 +42,15 @@ pub(super) struct LoginState {
 }
 
 impl LoginState {
-    pub(super) fn new(login: Login, encrypted: bool) -> Self {
-        Self { login, encrypted, auth: Auth::Expected, key: None, params: Vec::new() }
+    pub(super) fn new(user: &str, password: &Secret, encrypted: bool) -> Self {
+        Self {
+            user: user.to_owned(),
+            password: password.clone(),
+            encrypted,
+            auth: Auth::Expected,
+            key: None,
+            params: Vec::new(),
+        }
     }
 
     pub(super) fn message(&mut self, kind: u8, body: &[u8]) -> Result<Step, DialError> {
@@ -77,7 +85,7 @@ impl LoginState {
             body.split_first_chunk::<4>().ok_or(DialError::Protocol("a short authentication request"))?;
         let code = u32::from_be_bytes(*code);
         let auth = std::mem::replace(&mut self.auth, Auth::Expected);
-        let password = &self.login.password;
+        let password = &self.password;
         let (next, step) = match (code, auth) {
             // Trust, peer or cert; or the end of an exchange. After SCRAM has begun, only the
             // server's own proof leads here.
@@ -86,7 +94,7 @@ impl LoginState {
             (3, Auth::Expected) => (Auth::Sent, Step::Send(password_message(password.expose().as_bytes()))),
             (5, Auth::Expected) => {
                 let salt = *data.first_chunk::<4>().ok_or(DialError::Protocol("a short md5 salt"))?;
-                let hash = md5_hash(self.login.user.as_bytes(), password.expose().as_bytes(), salt);
+                let hash = md5_hash(self.user.as_bytes(), password.expose().as_bytes(), salt);
                 (Auth::Sent, Step::Send(password_message(hash.as_bytes())))
             }
             (10, Auth::Expected) => {
@@ -129,10 +137,9 @@ fn password_message(password: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
 
-    fn login() -> Login {
-        Login { user: "u".into(), password: Secret::new("p".into()) }
+    fn state(encrypted: bool) -> LoginState {
+        LoginState::new("u", &Secret::new("p".into()), encrypted)
     }
 
     fn request(code: u32, data: &[u8]) -> Vec<u8> {
@@ -141,7 +148,7 @@ mod tests {
 
     #[test]
     fn authentication_ok_in_mid_scram_is_not_believed() {
-        let mut state = LoginState::new(login(), true);
+        let mut state = state(true);
         assert!(matches!(state.message(b'R', &request(10, b"SCRAM-SHA-256\0\0")), Ok(Step::Send(_))));
         assert!(matches!(state.message(b'R', &request(0, b"")), Err(DialError::Protocol(_))));
     }
@@ -149,20 +156,13 @@ mod tests {
     #[test]
     fn a_clear_text_password_is_sent_over_tls_only() {
         let ask = request(3, b"");
-        assert!(matches!(
-            LoginState::new(login(), false).message(b'R', &ask),
-            Err(DialError::CleartextWithoutTls)
-        ));
-        assert_eq!(
-            LoginState::new(login(), true).message(b'R', &ask).unwrap(),
-            Step::Send(b"p\0\0\0\x06p\0".to_vec())
-        );
+        assert!(matches!(state(false).message(b'R', &ask), Err(DialError::CleartextWithoutTls)));
+        assert_eq!(state(true).message(b'R', &ask).unwrap(), Step::Send(b"p\0\0\0\x06p\0".to_vec()));
     }
 
     #[test]
     fn md5_is_answered_with_the_salted_hash() {
-        let Ok(Step::Send(bytes)) = LoginState::new(login(), false).message(b'R', &request(5, &[1, 2, 3, 4]))
-        else {
+        let Ok(Step::Send(bytes)) = state(false).message(b'R', &request(5, &[1, 2, 3, 4])) else {
             panic!("no answer");
         };
         assert!(bytes.starts_with(b"p\0\0\0\x28md5"), "{bytes:?}");
@@ -170,10 +170,7 @@ mod tests {
 
     #[test]
     fn unknown_methods_and_early_messages_are_refused() {
-        assert!(matches!(
-            LoginState::new(login(), true).message(b'R', &request(7, b"")),
-            Err(DialError::Method(7))
-        ));
-        assert!(matches!(LoginState::new(login(), true).message(b'Z', b"I"), Err(DialError::Protocol(_))));
+        assert!(matches!(state(true).message(b'R', &request(7, b"")), Err(DialError::Method(7))));
+        assert!(matches!(state(true).message(b'Z', b"I"), Err(DialError::Protocol(_))));
     }
 }

@@ -245,7 +245,7 @@ mod tests {
     fn startup_parameters_keep_their_order_and_the_last_one_wins() {
         let Opening::Startup { version, params, unknown_options } = opening(&packet(
             (3 << 16) | 2,
-            b"user\0u\0database\0d\0_pq_.future\01\0DateStyle\0ISO\0database\0e\0\0",
+            b"user\0u\0database\0d\0_pq_.future\0on\0DateStyle\0ISO\0database\0e\0\0",
         ))
         .unwrap() else {
             panic!("not a startup message")

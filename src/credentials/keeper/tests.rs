@@ -1,3 +1,5 @@
+//! The keeper against a fake source and fleet, and what it logs.
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -257,6 +259,9 @@ async fn the_log_tells_each_step_with_its_fields_and_no_secret() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
+    // With a single subscriber in the process, tracing asks the thread that meets an event first
+    // whether anybody listens: a test next door that has none would switch it off for us too.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     let world = World::with_lease(3_600_000);
     let keeper = world.keeper();

@@ -192,6 +192,7 @@ impl Life {
             *cancelled = false;
         }
         (member.sent, member.end) = (term.sent, end);
+        member.longest = member.longest.max(term.sent.until(end));
         // An answer that gives nothing must not cost an extended user its handover.
         member.extended = member.extended.map(|until| until.min(now + HANDOVER)).filter(|until| end < *until);
         let served_end = member.served_end();
@@ -266,8 +267,7 @@ impl Life {
         }
         let Some(member) = self.member_mut(id).filter(|member| member.is_surveyed()) else { return };
         // Its time is up anyway, or it serves on through an outage.
-        let due =
-            member.extended.is_some() || schedule::Deadline::of_lease(member.born, member.end).close <= now;
+        let due = member.extended.is_some() || member.lease_deadline().close <= now;
         if state == UserState::Expired && due {
             return;
         }

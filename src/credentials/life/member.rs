@@ -72,6 +72,8 @@ pub(super) struct Member {
     pub(super) sent: Moment,
     /// What the source promised.
     pub(super) end: Moment,
+    /// The longest that was granted at a time.
+    pub(super) longest: Duration,
     /// Past its end while the source is unreachable: until then.
     pub(super) extended: Option<Moment>,
     /// When the user was found gone.
@@ -89,6 +91,7 @@ impl Member {
             born: term.sent,
             sent: term.sent,
             end: term.end(),
+            longest: term.sent.until(term.end()),
             extended: None,
             gone: None,
             renewal: if term.renewable { Renewal::From(term.sent) } else { Renewal::Exhausted },
@@ -131,12 +134,14 @@ impl Member {
     /// What its lease alone says.
     pub(super) fn deadline(&self) -> Deadline {
         match self.extended {
-            Some(until) if until > self.end => {
-                let margin = self.end.since(Deadline::of_lease(self.born, self.end).close);
-                Deadline::of_lease(until - margin * 10, until)
-            }
-            _ => Deadline::of_lease(self.born, self.end),
+            Some(until) if until > self.end => Deadline::of_lease(self.longest, until),
+            _ => self.lease_deadline(),
         }
+    }
+
+    /// As [`Member::deadline`], of the promised end.
+    pub(super) fn lease_deadline(&self) -> Deadline {
+        Deadline::of_lease(self.longest, self.end)
     }
 
     /// What ends its connections, whichever comes first, and why.
@@ -188,7 +193,7 @@ impl Member {
         let usual = schedule::renew_at(self.sent, self.end);
         let due = match self.stage {
             Stage::Active { rotate_at } if !replaced => {
-                let close = Deadline::of_lease(self.born, self.end).close;
+                let close = self.lease_deadline().close;
                 usual.max(rotate_at + rotate_at.until(close) / 2)
             }
             Stage::Retiring { since, served: true, cut: None, .. }

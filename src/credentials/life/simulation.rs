@@ -24,6 +24,7 @@ use crate::credentials::source::{SourceError, Term};
 #[derive(Debug)]
 struct User {
     born: Moment,
+    longest: Duration,
     /// When Vault removes it, whatever happens.
     vault_end: Moment,
     /// What the core was told.
@@ -193,6 +194,7 @@ impl Sim {
                 let id = GenerationId::from_number(self.users.len() as u64 + 1);
                 let user = User {
                     born: term.sent,
+                    longest: term.sent.until(term.end()),
                     vault_end: term.end(),
                     end: term.end(),
                     served_end: term.end(),
@@ -224,6 +226,7 @@ impl Sim {
             Event::Renewed(id, term) => {
                 let user = self.user(*id);
                 (user.vault_end, user.end, user.served_end) = (term.end(), term.end(), term.end());
+                user.longest = user.longest.max(term.sent.until(term.end()));
             }
             _ => {}
         }
@@ -252,7 +255,7 @@ impl Sim {
     fn check_let_go(&mut self, id: GenerationId, what: &str) {
         let (now, stopping) = (self.now, self.stop_by.is_some());
         let user = self.user(id);
-        let over = Deadline::of_lease(user.born, user.end).close <= now;
+        let over = Deadline::of_lease(user.longest, user.end).close <= now;
         assert!(stopping || user.known_gone || over, "{what} of valid generation {id}");
     }
 

@@ -1,3 +1,5 @@
+//! The core by scripts of events, with the clock in hand.
+
 use std::time::Duration;
 
 use super::{Effect, Event, GenerationState, Life, Notice};
@@ -111,6 +113,19 @@ fn a_lease_is_renewed_while_its_generation_drains_until_answers_stop_growing() {
     assert_eq!(effects, [Effect::CancelBusy(G1)]);
     let (_, effects) = s.next();
     assert_eq!(effects, [Effect::Cut(G1, CutReason::LeaseEnded)]);
+}
+
+#[test]
+fn a_short_lease_can_be_renewed_however_long_its_user_has_lived() {
+    let mut s = Script::plain();
+    s.first(s.renewable(8_000));
+    s.second(|s| s.term(6_000_000));
+    for _ in 0..100 {
+        let (_, effects) = s.next();
+        assert_eq!(effects, [Effect::Renew(G1)], "at {:?}", s.now);
+        let term = s.renewable(8_000);
+        s.tell(Event::Renewed(G1, term));
+    }
 }
 
 #[test]

@@ -1,0 +1,342 @@
+//! What the console understands, read from a query string.
+
+use super::lexer::{Token, statements};
+
+/// One statement that the console answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Command {
+    /// A table about this process.
+    Show(Show),
+    /// A new user now, for one database or for all.
+    Rotate(Option<Name>),
+    /// The value of a parameter that the login reported.
+    Parameter(&'static str),
+    /// `SELECT 1`, which pools send to see whether a connection lives.
+    SelectOne,
+    /// `SELECT version()`.
+    SelectVersion,
+    /// Starts a transaction, which means nothing here.
+    Begin,
+    /// Ends one: COMMIT or ROLLBACK.
+    End(&'static str),
+    /// What drivers send about their session and what changes nothing here; the tag to answer with.
+    Nothing(&'static str),
+}
+
+/// The tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    /// Issued users.
+    Generations,
+    /// Pools.
+    Pools,
+    /// Clients.
+    Clients,
+    /// Connections to PostgreSQL.
+    Servers,
+    /// The version.
+    Version,
+    /// The commands.
+    Help,
+}
+
+/// A database as it was named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name {
+    /// The text without quotes.
+    pub(super) text: String,
+    /// It was quoted, so its case counts.
+    pub(super) exact: bool,
+}
+
+/// Why a statement is none of the console's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ParseError {
+    /// A comment, name or string without an end.
+    #[error("unterminated {0}")]
+    Unterminated(&'static str),
+    /// Not a command at all; SQL that only a database answers is one of these.
+    #[error("\"{0}\" is not a command of Leasehold's console")]
+    UnknownCommand(String),
+    /// SHOW of something that is not there; the nearest that is.
+    #[error("there is no \"SHOW {name}\" in Leasehold's console")]
+    UnknownShow {
+        /// What was asked for.
+        name: String,
+        /// What may have been meant.
+        nearest: Option<&'static str>,
+    },
+    /// Something behind a complete command.
+    #[error("syntax error at or near \"{0}\"")]
+    Unexpected(String),
+    /// An incomplete command.
+    #[error("syntax error at end of input")]
+    Incomplete,
+    /// Several statements in one prepared statement.
+    #[error("cannot insert multiple commands into a prepared statement")]
+    Several,
+}
+
+impl Show {
+    /// Every table with the word that names it and what it shows.
+    pub(super) const ALL: &[(Self, &str, &str)] = &[
+        (Self::Generations, "GENERATIONS", "Issued users of every database, with lease and remaining life."),
+        (Self::Pools, "POOLS", "Clients, server connections and figures of every database."),
+        (Self::Clients, "CLIENTS", "Clients that are connected."),
+        (Self::Servers, "SERVERS", "Connections to PostgreSQL."),
+        (Self::Version, "VERSION", "Leasehold's version."),
+        (Self::Help, "HELP", "This list."),
+    ];
+}
+
+/// Commands other than SHOW, with what they do.
+pub(super) const OTHERS: &[(&str, &str)] = &[
+    ("ROTATE", "Issue a new user for every database now."),
+    ("ROTATE database", "Issue a new user for one database now."),
+];
+
+/// Parameters of the login that SHOW knows, with their values; drivers ask for some.
+pub(super) const PARAMETERS: &[(&str, &str)] = &[
+    ("server_version", concat!("15.0 (Leasehold ", env!("CARGO_PKG_VERSION"), ")")),
+    ("server_encoding", "UTF8"),
+    ("client_encoding", "UTF8"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("integer_datetimes", "on"),
+    ("standard_conforming_strings", "on"),
+    ("in_hot_standby", "off"),
+    ("default_transaction_read_only", "off"),
+];
+
+/// Parameters that SHOW knows but no login reports.
+const UNREPORTED: &[(&str, &str)] = &[
+    ("transaction_isolation", "read committed"),
+    ("transaction_read_only", "off"),
+    ("search_path", ""),
+    ("max_identifier_length", "63"),
+];
+
+/// The value of a parameter.
+pub(super) fn parameter(name: &str) -> Option<&'static str> {
+    let mut known = PARAMETERS.iter().chain(UNREPORTED);
+    known.find(|(known, _)| *known == name).map(|(_, value)| *value)
+}
+
+/// Reads every statement of a query string; none if it holds only comments and semicolons.
+///
+/// # Errors
+/// [`ParseError`] of the first statement that is none of the console's; as in
+/// PostgreSQL, nothing of the string is carried out then.
+pub(super) fn parse(sql: &str) -> Result<Vec<Command>, ParseError> {
+    statements(sql)?.iter().map(|tokens| statement(tokens)).collect()
+}
+
+/// Reads a statement to prepare; `None` if it is empty.
+///
+/// # Errors
+/// As [`parse`], and [`ParseError::Several`].
+pub(super) fn parse_one(sql: &str) -> Result<Option<Command>, ParseError> {
+    let mut commands = parse(sql)?;
+    if commands.len() > 1 {
+        return Err(ParseError::Several);
+    }
+    Ok(commands.pop())
+}
+
+fn statement(tokens: &[Token]) -> Result<Command, ParseError> {
+    let Some((first, rest)) = tokens.split_first() else { return Err(ParseError::Incomplete) };
+    let Token::Word(word) = first else { return Err(ParseError::Unexpected(first.text())) };
+    match word.to_ascii_uppercase().as_str() {
+        "SHOW" => show(rest),
+        "HELP" => ends(rest, Command::Show(Show::Help)),
+        "ROTATE" => rotate(rest),
+        "SELECT" => select(rest),
+        "BEGIN" | "START" => Ok(Command::Begin),
+        "COMMIT" | "END" => Ok(Command::End("COMMIT")),
+        // To a savepoint there is no way back, and no way there either.
+        "ROLLBACK" | "ABORT" if !rest.iter().any(|token| token.is("TO")) => Ok(Command::End("ROLLBACK")),
+        "SET" if !rest.is_empty() => Ok(Command::Nothing("SET")),
+        "RESET" if !rest.is_empty() => Ok(Command::Nothing("RESET")),
+        "DISCARD" if !rest.is_empty() => Ok(Command::Nothing("DISCARD ALL")),
+        "DEALLOCATE" if !rest.is_empty() => Ok(Command::Nothing("DEALLOCATE")),
+        "UNLISTEN" if !rest.is_empty() => Ok(Command::Nothing("UNLISTEN")),
+        "CLOSE" if rest.first().is_some_and(|token| token.is("ALL")) => {
+            Ok(Command::Nothing("CLOSE CURSOR ALL"))
+        }
+        "SET" | "RESET" | "DISCARD" | "DEALLOCATE" | "UNLISTEN" => Err(ParseError::Incomplete),
+        _ => Err(ParseError::UnknownCommand(word.clone())),
+    }
+}
+
+fn ends(rest: &[Token], command: Command) -> Result<Command, ParseError> {
+    match rest.first() {
+        Some(token) => Err(ParseError::Unexpected(token.text())),
+        None => Ok(command),
+    }
+}
+
+fn show(rest: &[Token]) -> Result<Command, ParseError> {
+    let Some((name, rest)) = rest.split_first() else { return Err(ParseError::Incomplete) };
+    if let Some((show, ..)) = Show::ALL.iter().find(|(_, word, _)| name.is(word)) {
+        return ends(rest, Command::Show(*show));
+    }
+    // The two that SQL spells in several words.
+    let words: Vec<String> = std::iter::once(name).chain(rest).map(Token::text).collect();
+    match words.join(" ").to_ascii_lowercase().as_str() {
+        "transaction isolation level" => return Ok(Command::Parameter("transaction_isolation")),
+        "time zone" => return Ok(Command::Parameter("TimeZone")),
+        _ => {}
+    }
+    let text = name.text();
+    let known = PARAMETERS.iter().chain(UNREPORTED).find(|(known, _)| known.eq_ignore_ascii_case(&text));
+    match known {
+        Some((known, _)) => ends(rest, Command::Parameter(known)),
+        None => Err(ParseError::UnknownShow { nearest: nearest(&text), name: text }),
+    }
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    let upper = name.to_ascii_uppercase();
+    let distance = |word: &str| strsim::damerau_levenshtein(word, &upper);
+    let words = Show::ALL.iter().map(|(_, word, _)| *word);
+    words.filter(|word| distance(word) <= 3 && distance(word) < word.len()).min_by_key(|word| distance(word))
+}
+
+fn rotate(rest: &[Token]) -> Result<Command, ParseError> {
+    let name = match rest.first() {
+        None => None,
+        Some(Token::Word(text)) => Some(Name { text: text.clone(), exact: false }),
+        Some(Token::Quoted(text)) => Some(Name { text: text.clone(), exact: true }),
+        Some(sign) => return Err(ParseError::Unexpected(sign.text())),
+    };
+    ends(rest.get(1..).unwrap_or_default(), Command::Rotate(name))
+}
+
+fn select(rest: &[Token]) -> Result<Command, ParseError> {
+    let sign = |token: &Token, sign| *token == Token::Sign(sign);
+    match rest {
+        [one] if one.is("1") => Ok(Command::SelectOne),
+        [version, open, close]
+            if (version.is("version") || version.is("pg_catalog.version"))
+                && sign(open, '(')
+                && sign(close, ')') =>
+        {
+            Ok(Command::SelectVersion)
+        }
+        _ => Err(ParseError::UnknownCommand("SELECT".to_owned())),
+    }
+}
+
+impl Name {
+    /// Which of these names is meant: the same one, else, where the case does not count, one that
+    /// differs in case alone.
+    pub(super) fn find<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+        let same = names.clone().find(|name| *name == self.text);
+        let mut alike = names.filter(|name| !self.exact && name.eq_ignore_ascii_case(&self.text));
+        same.or_else(|| alike.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str, exact: bool) -> Option<Name> {
+        Some(Name { text: text.into(), exact })
+    }
+
+    #[test]
+    fn commands_are_understood_in_any_case_and_with_any_space() {
+        use Command as C;
+        let cases: &[(&str, &[Command])] = &[
+            ("SHOW GENERATIONS", &[C::Show(Show::Generations)]),
+            ("show pools;", &[C::Show(Show::Pools)]),
+            (" Show\n CLIENTS ; ", &[C::Show(Show::Clients)]),
+            ("SHOW SERVERS;SHOW VERSION", &[C::Show(Show::Servers), C::Show(Show::Version)]),
+            ("SHOW HELP", &[C::Show(Show::Help)]),
+            ("help", &[C::Show(Show::Help)]),
+            ("ROTATE", &[C::Rotate(None)]),
+            ("rotate App;", &[C::Rotate(name("App", false))]),
+            ("ROTATE \"my db\"", &[C::Rotate(name("my db", true))]),
+            ("ROTATE 'app'", &[C::Rotate(name("app", true))]),
+            ("SHOW server_version", &[C::Parameter("server_version")]),
+            ("SHOW \"datestyle\"", &[C::Parameter("DateStyle")]),
+            ("SHOW TRANSACTION ISOLATION LEVEL", &[C::Parameter("transaction_isolation")]),
+            ("SHOW time zone", &[C::Parameter("TimeZone")]),
+            ("SELECT 1", &[C::SelectOne]),
+            ("select pg_catalog.version();", &[C::SelectVersion]),
+            ("SET extra_float_digits = 3", &[C::Nothing("SET")]),
+            ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", &[C::Nothing("SET")]),
+            ("RESET ALL", &[C::Nothing("RESET")]),
+            ("CLOSE ALL; UNLISTEN *", &[C::Nothing("CLOSE CURSOR ALL"), C::Nothing("UNLISTEN")]),
+            ("DISCARD ALL", &[C::Nothing("DISCARD ALL")]),
+            ("BEGIN READ ONLY", &[C::Begin]),
+            ("START TRANSACTION", &[C::Begin]),
+            ("COMMIT; ROLLBACK", &[C::End("COMMIT"), C::End("ROLLBACK")]),
+            ("-- only a word\n;", &[]),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(parse(sql).as_deref(), Ok(*expected), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let cases: &[(&str, &str)] = &[
+            ("SHOW", "syntax error at end of input"),
+            ("SET", "syntax error at end of input"),
+            ("SHOW POOLS now", "syntax error at or near \"now\""),
+            ("ROTATE a b", "syntax error at or near \"b\""),
+            ("ROTATE = 1", "syntax error at or near \"=\""),
+            ("(SHOW POOLS)", "syntax error at or near \"(\""),
+            ("DROP TABLE x", "\"DROP\" is not a command of Leasehold's console"),
+            ("select * from t", "\"SELECT\" is not a command of Leasehold's console"),
+            ("ROLLBACK TO x", "\"ROLLBACK\" is not a command of Leasehold's console"),
+            ("SHOW TABLES", "there is no \"SHOW TABLES\" in Leasehold's console"),
+            ("SHOW 'pools", "unterminated quoted string"),
+            ("SHOW POOLS; NONSENSE", "\"NONSENSE\" is not a command of Leasehold's console"),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(parse(sql).unwrap_err().to_string(), *expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_near_miss_is_told_what_was_meant() {
+        let nearest = |sql: &str| match parse(sql) {
+            Err(ParseError::UnknownShow { nearest, .. }) => nearest,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(nearest("SHOW POOL"), Some("POOLS"));
+        assert_eq!(nearest("show genrations"), Some("GENERATIONS"));
+        assert_eq!(nearest("SHOW work_mem"), None);
+    }
+
+    #[test]
+    fn a_prepared_statement_is_one_statement() {
+        assert_eq!(parse_one("SHOW POOLS;"), Ok(Some(Command::Show(Show::Pools))));
+        assert_eq!(parse_one("/* */"), Ok(None));
+        assert_eq!(parse_one("SHOW POOLS; SHOW POOLS"), Err(ParseError::Several));
+    }
+
+    #[test]
+    fn a_bare_name_finds_its_database_whatever_the_case() {
+        let names = ["App", "app", "Reports"];
+        let find = |text: &str, exact| Name { text: text.into(), exact }.find(names.iter().copied());
+        assert_eq!(find("app", false), Some("app"));
+        assert_eq!(find("App", true), Some("App"));
+        assert_eq!(find("REPORTS", false), Some("Reports"));
+        assert_eq!(find("REPORTS", true), None);
+        assert_eq!(find("other", false), None);
+    }
+
+    #[test]
+    fn every_parameter_that_is_shown_has_a_value() {
+        for sql in ["SHOW transaction_read_only", "SHOW TimeZone", "SHOW server_version"] {
+            let parsed = parse(sql);
+            let Ok([Command::Parameter(name)]) = parsed.as_deref() else { panic!("{sql}") };
+            assert!(parameter(name).is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The console: database `leasehold` on the listeners that every client uses.
+//!
+//! Reads snapshots and hands commands to the keepers; never holds a connection
+//! to a database. A session hands a client over after its startup packet; from
+//! there on the stream lives on the control runtime, and the crate pgwire
+//! speaks the simple and the extended protocol on it.
+//!
+//! [`Console`] drives. What decides is plain: `frame` (may these bytes reach
+//! the decoder), `command` (what was asked for), `show` (snapshots to rows).
+//! Every column is specified in `docs/console.md`.
+#![deny(clippy::indexing_slicing)]
+
+mod answer;
+mod client;
+mod command;
+mod console;
+mod frame;
+mod lexer;
+mod login;
+mod refusal;
+mod show;
+mod table;
+mod view;
+
+pub use console::{Console, ConsolePool};

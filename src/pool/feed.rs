@@ -1,0 +1,221 @@
+//! Opens connections: for clients that wait, and ahead of a switch.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::conn::Conn;
+use super::local::LocalPool;
+use super::places::CheckoutError;
+use super::profile::Profile;
+use super::settings::PoolMode;
+use super::shared::Slot;
+use crate::credentials::Generation;
+use crate::upstream::{DialError, dial};
+use crate::wire::ErrorFields;
+
+/// Pause after a failed dial: doubled each time, up to the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long waiting clients of a shard may stand still before other shards are asked for a connection.
+const PATIENCE: Duration = Duration::from_millis(2);
+/// Connections of a coming generation that are opened at once.
+const WARM_LANES: usize = 4;
+
+impl LocalPool {
+    /// Opens connections for waiting clients, as far as the limits allow; beyond that the
+    /// other shards are asked.
+    pub(super) fn feed(self: &Rc<Self>) {
+        self.follow_active();
+        loop {
+            let waiting = self.places.borrow().len();
+            if waiting == 0 {
+                if self.hungry.replace(false) {
+                    self.pool.clear_hungry(self.shard);
+                }
+                return;
+            }
+            // After a failure one dial at a time probes the server.
+            let most = if self.failures.get() > 0 { 1 } else { waiting };
+            let dialling = self.dialling.get();
+            if self.pausing.get() || dialling >= most {
+                return;
+            }
+            let Some(key) = self.places.borrow().wanted(dialling) else { return };
+            let slot = self.seen.get().and_then(|id| self.pool.take_slot(id, self.shard));
+            if let Some(slot) = slot {
+                self.open(slot, key);
+            } else if !self.sacrifice(&key) {
+                self.call_for_help();
+                return;
+            }
+        }
+    }
+
+    /// All connections that there may be are open. A shard without any asks the others at
+    /// once; one that has some first sees whether they come round.
+    fn call_for_help(self: &Rc<Self>) {
+        if self.hungry.get() {
+            return;
+        }
+        if self.pool.ledger().held(self.shard) == 0 {
+            self.ask_others();
+        } else if !self.patient.replace(true) {
+            let local = self.clone();
+            spawn_local(async move {
+                local.wait_patiently().await;
+                local.patient.set(false);
+            });
+        }
+    }
+
+    async fn wait_patiently(self: &Rc<Self>) {
+        let mut first = self.places.borrow().first();
+        loop {
+            sleep(PATIENCE).await;
+            let now_first = self.places.borrow().first();
+            if now_first.is_none() || self.hungry.get() {
+                return;
+            }
+            if now_first == first || self.pool.ledger().is_worse_off(self.shard) {
+                return self.ask_others();
+            }
+            first = now_first;
+        }
+    }
+
+    fn ask_others(&self) {
+        if !self.hungry.replace(true) {
+            self.pool.mark_hungry(self.shard, self.places.borrow().len());
+        }
+    }
+
+    /// Closes an idle connection of another profile to make room. True if there was one.
+    fn sacrifice(&self, key: &Arc<Profile>) -> bool {
+        let victim = {
+            let mut idle = self.idle.borrow_mut();
+            let at = idle.iter().position(|conn| conn.key != *key);
+            at.map(|at| idle.remove(at))
+        };
+        victim.map(Conn::close).is_some()
+    }
+
+    fn open(self: &Rc<Self>, slot: Slot, key: Arc<Profile>) {
+        self.dialling.set(self.dialling.get().saturating_add(1));
+        let local = self.clone();
+        spawn_local(async move {
+            let result = local.dial(slot, key.clone()).await;
+            local.dialling.set(local.dialling.get().saturating_sub(1));
+            match result {
+                Ok(conn) => {
+                    if local.failures.replace(0) > 0 {
+                        local.pool.set_trouble(None);
+                        local.feed();
+                    }
+                    local.arrive(conn);
+                }
+                Err(error) => local.dial_failed(&error, &key),
+            }
+        });
+    }
+
+    async fn dial(&self, slot: Slot, key: Arc<Profile>) -> Result<Conn, DialError> {
+        let login = slot.generation().login();
+        let connected = dial(self.pool.target(), &login.user, &login.password, key.as_pairs()).await?;
+        Ok(Conn::new(connected, key, slot, &self.registry))
+    }
+
+    fn dial_failed(self: &Rc<Self>, error: &DialError, key: &Arc<Profile>) {
+        let settings = self.pool.settings();
+        if let DialError::Refused(fields) = error {
+            if is_suspicious(&fields.sqlstate) {
+                self.pool.suspect();
+            }
+            if key.iter().next().is_some() && blames_the_client(fields) {
+                let owner = self.places.borrow_mut().serve(key);
+                if let Some(owner) = owner {
+                    owner.settle(Err(CheckoutError::Refused(fields.clone())));
+                }
+                self.feed();
+                return;
+            }
+        }
+        let failures = self.failures.get();
+        self.failures.set(failures.saturating_add(1));
+        if failures == 0 {
+            warn!(pool = %settings.name, error = %error, "connecting to PostgreSQL failed");
+        } else {
+            debug!(pool = %settings.name, error = %error, failures, "connecting to PostgreSQL failed");
+        }
+        self.pool.set_trouble(Some(error.to_string()));
+        if !self.pausing.replace(true) {
+            let pause = SHORTEST_PAUSE.saturating_mul(1 << failures.min(4)).min(LONGEST_PAUSE);
+            let local = self.clone();
+            spawn_local(async move {
+                sleep(pause).await;
+                local.pausing.set(false);
+                local.feed();
+            });
+        }
+    }
+
+    /// Opens as many connections of a coming generation as clients of this shard used at
+    /// once under the active one; returns how many were opened. Stops when the generation
+    /// becomes active meanwhile: from then on waiting clients say how many are needed.
+    pub(super) async fn warm(self: &Rc<Self>, generation: &Arc<Generation>) -> usize {
+        if self.pool.active().is_none() || self.pool.settings().mode == PoolMode::Session {
+            // Nobody to take over from; or each would need its client's profile.
+            return 0;
+        }
+        let wanted = self.most_used.get();
+        let lanes = wanted.min(WARM_LANES);
+        let left = Cell::new(wanted);
+        let opened = Cell::new(0);
+        join_all((0..lanes).map(|_| self.warm_lane(generation, &left, &opened))).await;
+        opened.get()
+    }
+
+    async fn warm_lane(
+        self: &Rc<Self>,
+        generation: &Arc<Generation>,
+        left: &Cell<usize>,
+        opened: &Cell<usize>,
+    ) {
+        let id = generation.id();
+        while let Some(rest) = left.get().checked_sub(1) {
+            if self.pool.active() == Some(id) {
+                return;
+            }
+            let Some(slot) = self.pool.take_slot(id, self.shard) else { return };
+            left.set(rest);
+            match self.dial(slot, Arc::default()).await {
+                Ok(conn) if self.pool.active() == Some(id) => self.arrive(conn),
+                Ok(conn) => self.warm.borrow_mut().push(conn),
+                Err(error) => {
+                    warn!(pool = %self.pool.settings().name, generation = %id, %error, "warming failed");
+                    return;
+                }
+            }
+            opened.set(opened.get().saturating_add(1));
+        }
+    }
+}
+
+/// What a removed, locked or expired user causes (28P01, 28000, 42501, 42704).
+#[must_use]
+pub(crate) fn is_suspicious(sqlstate: &str) -> bool {
+    matches!(sqlstate, "28P01" | "28000" | "42501" | "42704")
+}
+
+/// Whether a refused login is about the client's own startup parameters and not about the
+/// user, the server's state or its limits.
+fn blames_the_client(fields: &ErrorFields) -> bool {
+    let class = fields.sqlstate.get(..2).unwrap_or("");
+    !matches!(class, "28" | "53" | "57" | "08" | "XX" | "58" | "3D" | "55")
+}
