@@ -478,17 +478,17 @@ impl Relay {
         let at_rest = self.at_rest();
         let at_boundary = self.answers.at_boundary();
         if let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) {
-            if conn.cut().is_some() || self.exchange.uncertain() || self.server_said || self.align_failed {
+            if conn.cut().is_some() || self.server_said || self.align_failed {
                 conn.close();
-            } else if at_rest && self.session_mode {
-                self.local.reset_and_give_back(conn);
-            } else if at_rest {
-                self.local.give_back(conn);
-            } else if self.exchange.quiet() {
+            } else if !self.exchange.quiet() {
+                self.local.cancel_and_close(conn);
+            } else if !at_rest || self.exchange.uncertain() {
                 // In a transaction: closing it is the rollback.
                 conn.close();
+            } else if self.session_mode {
+                self.local.reset_and_give_back(conn);
             } else {
-                self.local.cancel_and_close(conn);
+                self.local.give_back(conn);
             }
         }
         (self.client, self.to_client, at_boundary)

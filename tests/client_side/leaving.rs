@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::or_skip;
 use crate::support::wait_until;
-use crate::wire_client::message::{bind, copy_data, execute, flush, message, parse, query};
+use crate::wire_client::message::{bind, copy_data, execute, flush, message, parse, query, sync};
 use crate::wire_client::{Plan, Stand};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +55,8 @@ async fn a_client_that_leaves_in_mid_transaction_is_rolled_back_and_its_query_is
             query("SELECT pg_sleep(120)"),
             query("BEGIN; INSERT INTO kept VALUES (2); SELECT pg_sleep(120)"),
             extended,
+            // The server skips the first query, and from then on the books are in doubt.
+            [parse("", "SELEKT"), query("SELECT 1"), sync(), query("SELECT pg_sleep(120)")].concat(),
         ] {
             let mut client = stand.client().await;
             client.send(&request).await;

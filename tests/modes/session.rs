@@ -36,7 +36,7 @@ const TRACES: &[(&str, &str)] = &[
     ("SELECT count(*) FROM pg_class WHERE relname = 'mine'", "0"),
     ("SELECT count(*) FROM pg_prepared_statements", "0"),
     ("SELECT count(*) FROM pg_listening_channels()", "0"),
-    ("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", "0"),
+    ("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()", "0"),
     ("SELECT count(*) FROM pg_cursors WHERE name = 'mine'", "0"),
 ];
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::support::proxy::field;
 use crate::support::wait::wait_for;
 use crate::support::{Leasehold, Postgres};
 use crate::wire_client::stand::{admin_url_file, credentials};
@@ -69,8 +70,10 @@ impl Running {
         })
         .await;
         assert!(said.is_some(), "{database}: {why:?} is not in {last:?}\n{}", self.proxy.log_text());
-        let logged = self.proxy.log_text();
-        assert!(logged.contains(why.lines().next().unwrap()), "{database}: {why:?} is not logged:\n{logged}");
+        let logs = self.proxy.logs();
+        let logged =
+            logs.iter().any(|line| field(line, "pool") == database && field(line, "error").contains(why));
+        assert!(logged, "{database}: {why:?} is not logged:\n{}", self.proxy.log_text());
     }
 }
 

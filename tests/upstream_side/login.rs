@@ -1,11 +1,15 @@
 //! Authentication methods, roles, and servers that are slow, silent or away.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use crate::cases::{CREATION, Cases, at, make_group};
 use crate::or_skip;
 use crate::support::ports::Port;
-use crate::support::{Ca, Postgres, PostgresOptions};
+use crate::support::{Ca, DatabaseRole, Leasehold, Postgres, PostgresOptions, Vault, wait_until};
+use crate::wire_client::{Place, WireClient};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn every_method_is_answered_and_a_password_in_clear_text_only_over_tls() {
@@ -28,12 +32,9 @@ async fn every_method_is_answered_and_a_password_in_clear_text_only_over_tls() {
     for database in ["scram", "md5", "clear", "trusted", "closed"] {
         postgres.execute("postgres", &format!("CREATE DATABASE {database}")).await;
     }
-    let md5 = ["SET LOCAL password_encryption = 'md5'", CREATION];
     let methods: Vec<(&str, &str, &str, &[&str], Result<&str, &str>)> = vec![
         ("scram_plain", "scram", "disable", &[CREATION], Ok("SCRAM-SHA-256$")),
         ("scram_tls", "scram", "require", &[CREATION], Ok("SCRAM-SHA-256$")),
-        ("md5_plain", "md5", "disable", &md5, Ok("md5")),
-        ("md5_tls", "md5", "require", &md5, Ok("md5")),
         // The method md5 asks for SCRAM where the stored password is one.
         ("md5_scram", "md5", "disable", &[CREATION], Ok("SCRAM-SHA-256$")),
         ("clear_tls", "clear", "require", &[CREATION], Ok("SCRAM-SHA-256$")),
@@ -63,6 +64,36 @@ async fn every_method_is_answered_and_a_password_in_clear_text_only_over_tls() {
     }
 }
 
+/// The local source hands over SCRAM verifiers and never a password, so it takes Vault to
+/// make a user whose password the server keeps as md5.
+#[tokio::test]
+async fn md5_is_answered_where_the_server_keeps_such_passwords() {
+    let options = PostgresOptions {
+        conf: vec!["password_encryption = 'md5'".to_owned()],
+        hba: vec!["host postgres all 127.0.0.1/32 md5".to_owned()],
+        ..PostgresOptions::default()
+    };
+    let postgres = or_skip!(Postgres::start_with(options).await);
+    let vault = or_skip!(Vault::start().await);
+    vault.setup_database(&postgres, &DatabaseRole::default()).await;
+    let config = format!(
+        "[vault]\naddress = '{}'\n[vault.auth]\nmethod = 'token'\n\
+         [databases.app]\nhost = '127.0.0.1'\nport = {}\ndbname = 'postgres'\nsslmode = 'disable'\n\
+         credentials = {{ source = 'vault', path = 'database/creds/app-role' }}\n",
+        vault.address(),
+        postgres.port()
+    );
+    let proxy = Leasehold::run_with(&config, &[("VAULT_TOKEN", vault.root_token())]).await;
+    let place = Place::loopback(proxy.port());
+    let params = [("user", "anyone"), ("database", "app")];
+    let serves = async || WireClient::try_connect(&place, &params).await.is_ok();
+    assert!(wait_until(PATIENCE, serves).await, "{}", proxy.log_text());
+    let user = WireClient::connect(&place, &params).await.value("SELECT session_user").await;
+    let sql = format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{user}'");
+    let password = postgres.admin().psql(&sql).await.success();
+    assert!(password.starts_with("md5"), "{password}");
+}
+
 #[tokio::test]
 async fn a_user_that_cannot_take_on_the_role_is_never_put_to_use() {
     let postgres = or_skip!(Postgres::start().await);
@@ -76,7 +107,7 @@ async fn a_user_that_cannot_take_on_the_role_is_never_put_to_use() {
     config.add("stranger", &postgres, &place, &[stranger]);
     config.add("locked", &postgres, &place, &[&locked]);
     config.add("norole", &postgres, &place.replace("'app'", "'nosuch'"), &[stranger]);
-    config.add("broken", &postgres, &place, &["CREATE ROLE nonsense nonsense"]);
+    config.add("broken", &postgres, &place, &["CREATE ROLE \"{{name}}\" NONSENSE '{{password}}'"]);
     config.add("member", &postgres, &place, &[CREATION]);
     config.add("roleless", &postgres, &roleless, &[stranger]);
     let running = config.run().await;

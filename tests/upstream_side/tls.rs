@@ -26,8 +26,6 @@ async fn each_sslmode_accepts_what_libpq_would_and_nothing_else() {
         ("prefer_expired", &expired, "127.0.0.1", "prefer", "", Ok(true)),
         ("prefer_plain", &plain, "127.0.0.1", "prefer", "", Ok(false)),
         ("require", &good, "localhost", "require", "", Ok(true)),
-        ("require_right", &good, "localhost", "require", &right, Ok(true)),
-        ("require_wrong", &good, "127.0.0.1", "require", &wrong, Err("UnknownIssuer")),
         ("require_plain", &plain, "127.0.0.1", "require", "", Err(no_tls)),
         ("ca", &good, "127.0.0.1", "verify-ca", &right, Ok(true)),
         ("ca_other_name", &good, "localhost", "verify-ca", &right, Ok(true)),
@@ -46,12 +44,15 @@ async fn each_sslmode_accepts_what_libpq_would_and_nothing_else() {
         config.add(name, server, &keys, &[CREATION]);
     }
     let running = config.run().await;
-    for (name, _, _, _, _, expected) in &cases {
+    for (name, server, _, _, _, expected) in &cases {
         match expected {
             Ok(encrypted) => {
                 let mut client = running.served(name).await;
-                let sql = "SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-                assert_eq!(client.value(sql).await, encrypted.to_string(), "{name}");
+                // Only the superuser may see it, since nobody is a member of the users of the day.
+                let pid = client.value("SELECT pg_backend_pid()").await;
+                let sql = format!("SELECT ssl::text FROM pg_stat_ssl WHERE pid = {pid}");
+                let seen = server.admin().psql(&sql).await.success();
+                assert_eq!(seen.trim(), encrypted.to_string(), "{name}");
                 client.leave().await;
             }
             Err(why) => running.refused(name, why).await,

@@ -1,9 +1,15 @@
 //! A script of client messages, sent without waiting, and everything the server says to it.
 
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 use super::client::WireClient;
 use super::message::{Message, query, sync};
+
+/// Only a hang gets there.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const END: &str = "the end of the script";
 
@@ -45,7 +51,15 @@ pub async fn converse(client: WireClient, script: &[u8], pieces: &Pieces) -> Vec
     let mut reader = WireClient::reading(reading);
     let mut answers = Vec::new();
     let mut ending = false;
-    while let Some(mut message) = reader.next().await {
+    loop {
+        let mut message = match timeout(PATIENCE, reader.next()).await {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(_) => {
+                answers.push(Message { kind: b'?', body: b"the server says nothing more".to_vec() });
+                break;
+            }
+        };
         if message.kind == b'A' {
             message.body[..4].fill(0);
         }
@@ -55,6 +69,9 @@ pub async fn converse(client: WireClient, script: &[u8], pieces: &Pieces) -> Vec
         if last {
             break;
         }
+    }
+    if answers.last().is_some_and(|message| message.kind == b'?') {
+        writer.abort();
     }
     if let Ok(mut writing) = writer.await {
         let _ = writing.write_all(&super::message::terminate()).await;
