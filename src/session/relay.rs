@@ -241,7 +241,9 @@ impl Relay {
             Poll::Pending => {}
         }
         let clear = self.flush_server(cx).is_ready();
-        if clear && !self.leaving && self.exchange.wants_client() {
+        // A Query counts from its header on: the rest of it has to follow.
+        let wanted = self.exchange.wants_client() || !self.requests.at_boundary();
+        if clear && !self.leaving && wanted {
             match self.poll_client(cx, scratch) {
                 Step::Again => moved = true,
                 Step::Park => {}
