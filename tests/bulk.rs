@@ -109,7 +109,7 @@ async fn postgresqls_own_tools_work_through_it() {
         }
         let described =
             psql(&endpoint, &["\\d", "\\d pgbench_accounts", "\\dt+", "\\l", "\\du", "\\conninfo"]).await;
-        assert!(described.contains("pgbench_accounts_pkey"), "{described}");
+        assert!(described.contains("filler|character(84)"), "{described}");
         psql(&endpoint, &["CREATE VIEW rich AS SELECT aid FROM pgbench_accounts WHERE abalance > 0"]).await;
 
         // A dump of what was made, taken and restored through the proxy.

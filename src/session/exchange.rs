@@ -32,6 +32,8 @@ pub(super) struct Exchange {
     copy_in: bool,
     /// A Sync was skipped by the server in this COPY.
     skipped: bool,
+    /// The server sent an error while `open`: it may be skipping up to the next Sync.
+    failed: bool,
     /// A Query or FunctionCall went out behind messages without Sync: should one of those
     /// fail, the server skips it too.
     doubtful: bool,
@@ -73,7 +75,12 @@ impl Exchange {
     fn expect(&mut self, point: Point) {
         self.owed.push_back(point);
         self.answers = self.answers.saturating_add(1);
-        self.doubtful |= self.open && point != Point::Sync;
+        if point == Point::Sync {
+            self.failed = false;
+        } else if self.open {
+            self.doubtful = true;
+            self.uncertain |= self.failed;
+        }
         self.open = false;
         if self.copy_in {
             // Not allowed in a COPY: the server will complain, and who knows what it skips.
@@ -124,6 +131,7 @@ impl Exchange {
 
     /// The server sent an error.
     pub(super) fn error(&mut self) {
+        self.failed |= self.open;
         self.uncertain |= self.doubtful;
         if std::mem::take(&mut self.copy_in) && self.skipped {
             // The error may have come before the server read the Sync that we
@@ -259,6 +267,7 @@ mod tests {
             (">Q <G", true),
             // The server skipped the Query: it waits for the Sync.
             (">P >Q <E", true),
+            (">P <E >Q", true),
             (">P >Q", false),
         ] {
             assert_eq!(play(script).wants_client(), wants, "{script}");

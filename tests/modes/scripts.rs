@@ -45,11 +45,11 @@ fn simple() -> Vec<Script> {
         script("a query", "TDCZ", &[query("SELECT 1, NULL, 'x'::text")]),
         script("empty queries", "IZIZIZ", &[query(""), query(";"), query("  -- nothing")]),
         script("several statements", "TDCTDCTDCZ", &[query("SELECT 1; SELECT 2; SELECT 3")]),
-        script("an error between statements", "TDCTEZ", &[query("SELECT 1; SELECT 1/0; SELECT 3")]),
+        script("an error between statements", "TDCEZ", &[query("SELECT 1; SELECT 1/0; SELECT 3")]),
         script("a syntax error", "EZ", &[query("SELEKT 1")]),
         script(
             "nothing of a failed batch stays",
-            "EZTDCZ",
+            "CEZTDCZ",
             &[query(&format!("{INSERT}; {INSERT}")), query("SELECT count(*) FROM t")],
         ),
         script(
@@ -157,7 +157,7 @@ fn extended() -> Vec<Script> {
             "binary results and null parameters",
             "12DDCZ",
             &[
-                parse("", "SELECT n, word FROM t WHERE n <= $1 OR $2 IS NULL AND n < $1 ORDER BY n"),
+                parse("", "SELECT n, word FROM t WHERE n <= $1 AND $2::text IS NULL ORDER BY n"),
                 bind_as("", "", &[Some("2"), None], Some(1)),
                 execute("", 0),
                 sync(),
@@ -215,7 +215,7 @@ fn extended() -> Vec<Script> {
         ),
         script(
             "an error in a pipeline skips up to Sync",
-            "12C12EZ12DCZ",
+            "12C1EZ12DCZ",
             &[
                 run(INSERT),
                 run("SELECT 1/0 FROM t"),
@@ -424,7 +424,7 @@ fn copies() -> Vec<Script> {
         ),
         script(
             "copy in by Execute that never begins",
-            "EZTDCZ",
+            "12EZTDCZ",
             &[run("COPY nosuch FROM STDIN"), data(), copy_done(), sync(), count()],
         ),
         script(
@@ -496,7 +496,7 @@ fn stateful() -> Vec<Script> {
             "CZCZTDDCZ",
             &[
                 query("CREATE TEMP TABLE mine AS SELECT 1 AS n UNION ALL SELECT 2"),
-                query("DECLARE held CURSOR WITH HOLD FOR SELECT n FROM mine"),
+                query("DECLARE held CURSOR WITH HOLD FOR SELECT n + 0 FROM mine"),
                 query("FETCH ALL FROM held"),
                 query("DISCARD ALL"),
                 query("SELECT * FROM mine"),

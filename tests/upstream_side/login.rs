@@ -115,7 +115,7 @@ async fn a_user_that_cannot_take_on_the_role_is_never_put_to_use() {
     running.refused("stranger", "membership in the configured role").await;
     running.refused("locked", "is not permitted to log in").await;
     running.refused("norole", "nosuch").await;
-    running.refused("broken", "syntax error").await;
+    running.refused("broken", "unrecognized role option").await;
     let mut member = running.served("member").await;
     assert_eq!(member.value("SELECT current_user").await, "app");
     let mut roleless = running.served("roleless").await;
