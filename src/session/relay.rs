@@ -302,6 +302,7 @@ impl Relay {
         let mut rest = bytes;
         let mut passed = bytes;
         loop {
+            let (left, whole) = (rest.len(), self.answers.at_boundary());
             let answer = self.answers.next(&mut rest).map_err(|e| End::Refused(refusal::bad_server(e)))?;
             match answer {
                 None => break,
@@ -321,6 +322,14 @@ impl Relay {
                 }
                 Some(Answer::Ready(status)) => self.exchange.ready(status.unwrap_or(Status::Failed)),
                 Some(Answer::CopyIn) => self.exchange.copy_in(),
+                Some(Answer::Error(fields))
+                    if whole && fields.is_fatal() && !self.session_mode && self.exchange.at_rest() =>
+                {
+                    // Right behind the end of a transaction: the upstream ends, the session does not.
+                    self.server_said = true;
+                    passed = passed.get(..passed.len().saturating_sub(left)).unwrap_or_default();
+                    break;
+                }
                 Some(Answer::Error(fields)) => {
                     self.exchange.error();
                     self.local.count_error();
@@ -460,7 +469,7 @@ impl Relay {
             self.to_client = BytesMut::new();
         }
         let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) else { return };
-        if self.exchange.uncertain() {
+        if self.exchange.uncertain() || std::mem::take(&mut self.server_said) {
             self.local.count_transaction();
             conn.close();
         } else {
