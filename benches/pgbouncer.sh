@@ -80,20 +80,20 @@ pool_mode = transaction
 default_pool_size = 20
 max_client_conn = 1000
 logfile = $dir/pgbouncer.log
+pidfile = $dir/pgbouncer.pid
 CONF
 "$leasehold" run --config "$dir/leasehold.toml" 2> "$dir/leasehold.log" &
 lh_pid=$!
 [ "$(id -u)" != 0 ] || chown postgres "$dir/pgbouncer.ini"
-as_postgres "$pgbouncer" "$dir/pgbouncer.ini" >/dev/null 2>&1 &
-pb_pid=$!
+as_postgres "$pgbouncer" -d "$dir/pgbouncer.ini" >/dev/null 2>&1
+for _ in $(seq 50); do [ -s "$dir/pgbouncer.pid" ] && break; sleep 0.1; done
+pb_pid=$(cat "$dir/pgbouncer.pid")
 for port in "$lh_port" "$pb_port"; do
   for _ in $(seq 100); do
     "$pgbin/psql" -qAtX -h 127.0.0.1 -p "$port" -U app -d bench -c 'SELECT 1' >/dev/null 2>&1 && break
     sleep 0.1
   done
 done
-# runuser stands between us and PgBouncer.
-pb_cpu=$(pgrep -P "$pb_pid" || echo "$pb_pid")
 
 ticks=$(getconf CLK_TCK)
 cpu() { awk -v hz="$ticks" '{ sub(/.*\) /, ""); printf "%.0f", ($12 + $13) * 1000000 / hz }' "/proc/$1/stat"; }
@@ -115,7 +115,7 @@ compare() { # name clients pgbench-arguments…
   : > "$dir/lh"; : > "$dir/pb"
   for _ in $(seq "$rounds"); do
     round "$lh_port" "$lh_pid" "$clients" "$@" >> "$dir/lh"
-    round "$pb_port" "$pb_cpu" "$clients" "$@" >> "$dir/pb"
+    round "$pb_port" "$pb_pid" "$clients" "$@" >> "$dir/pb"
   done
   printf '%-34s leasehold %6.2f µs  %6.0f tps   pgbouncer %6.2f µs  %6.0f tps   ratio %.2f   failed %s\n' "$name" \
     "$(awk '{print $1}' "$dir/lh" | median)" "$(awk '{print $2}' "$dir/lh" | median)" \
