@@ -3,6 +3,7 @@
 # the two proxies take turns, and the median of the rounds is compared.
 #
 #   benches/pgbouncer.sh [ROUNDS] [SECONDS]      default: 5 rounds of 5 s for each proxy and case
+#   LEASEHOLD_THREADS=1 benches/pgbouncer.sh     any key of the configuration by environment
 #
 # Needs postgresql and pgbouncer (apt-get install postgresql pgbouncer), and a release build. Loopback
 # only; everything that it starts is stopped, and its directory removed, on the way out.
@@ -11,8 +12,7 @@ set -eu
 rounds=${1:-5}
 seconds=${2:-5}
 root=$(cd "$(dirname "$0")/.." && pwd)
-leasehold=${LEASEHOLD_BIN:-${CARGO_TARGET_DIR:-$root/target}/release/leasehold}
-threads=${LEASEHOLD_BENCH_THREADS:-}
+leasehold=${BENCH_BINARY:-${CARGO_TARGET_DIR:-$root/target}/release/leasehold}
 pgbin=${LEASEHOLD_TEST_PG_BIN:-$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)}
 pgbouncer=$(command -v pgbouncer || echo /usr/sbin/pgbouncer)
 for program in "$leasehold" "$pgbin/initdb" "$pgbouncer"; do
@@ -50,7 +50,6 @@ PGOPTIONS='-c role=app' "$pgbin/pgbench" -q -h 127.0.0.1 -p "$pg_port" -U postgr
 
 echo "postgresql://postgres@127.0.0.1:$pg_port/bench" > "$dir/admin_url"
 cat > "$dir/leasehold.toml" <<CONF
-${threads:+threads = $threads}
 [listen]
 tcp = "127.0.0.1:$lh_port"
 [log]
@@ -95,6 +94,9 @@ for port in "$lh_port" "$pb_port"; do
   done
 done
 
+for pid in "$lh_pid" "$pb_pid"; do
+  kill -0 "$pid" || { cat "$dir/leasehold.log" "$dir/pgbouncer.log" >&2; exit 1; }
+done
 ticks=$(getconf CLK_TCK)
 cpu() { awk -v hz="$ticks" '{ sub(/.*\) /, ""); printf "%.0f", ($12 + $13) * 1000000 / hz }' "/proc/$1/stat"; }
 round() { # port pid clients pgbench-arguments…
