@@ -1,6 +1,6 @@
 //! One client's task: greeting, login, relay, goodbye.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -97,10 +97,15 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
         let trouble = pool.trouble();
         return say_last(stream, &refusal::no_user_yet(&database, trouble.as_deref())).await;
     }
+    if shard.stopping.get() {
+        return say_last(stream, &refusal::shutdown()).await;
+    }
     let profile = match profile_of(&hello.params, pool.settings().mode) {
         Ok(profile) => Arc::new(profile),
         Err(refused) => return say_last(stream, &refused).await,
     };
+    // A task's waker stays the same: whoever holds it can wake this client for its whole life.
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let joined = shard.join(ClientCell {
         id: seat.id,
         database,
@@ -109,13 +114,11 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
         address: hello.address,
         state: Cell::new(ClientState::Waiting),
         since: Instant::now(),
-        waker: RefCell::new(None),
+        waker: waker.clone(),
     });
-    // A task's waker stays the same: whoever holds it can wake this client for its whole life.
-    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let seeker = Seeker { local: &local, client: seat.id, waker: &waker };
+    let seeker = Seeker { shard: &shard, local: &local, client: seat.id, waker: &waker };
     let prepared = match pool.settings().mode {
-        PoolMode::Transaction => prepare_transaction(&shard, &seeker, &profile).await,
+        PoolMode::Transaction => prepare_transaction(&seeker, &profile).await,
         PoolMode::Session => prepare_session(&seeker, &profile).await,
     };
     let prepared = match prepared {
@@ -132,7 +135,6 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
         return;
     }
     debug!(client = seat.id.0, database = %joined.cell.database, "client in");
-    *joined.cell.waker.borrow_mut() = Some(waker);
     let cell = joined.cell.clone();
     let mut relay = Relay::new(shard.clone(), local, cell, stream, prepared.profile, hello.early);
     if let Some(conn) = prepared.conn {
@@ -178,6 +180,7 @@ fn profile_of(params: &StartupParams, mode: PoolMode) -> Result<Profile, ErrorFi
 
 /// A client that needs an upstream before its relay runs.
 struct Seeker<'a> {
+    shard: &'a Shard,
     local: &'a Rc<LocalPool>,
     client: ClientId,
     waker: &'a Waker,
@@ -192,12 +195,8 @@ struct Prepared {
 
 /// In transaction mode a client needs no upstream to log in, once somebody with the
 /// same settings has.
-async fn prepare_transaction(
-    shard: &Rc<Shard>,
-    seeker: &Seeker<'_>,
-    profile: &Arc<Profile>,
-) -> Result<Prepared, ErrorFields> {
-    let local = seeker.local;
+async fn prepare_transaction(seeker: &Seeker<'_>, profile: &Arc<Profile>) -> Result<Prepared, ErrorFields> {
+    let (shard, local) = (seeker.shard, seeker.local);
     let pool = local.pool();
     if profile.iter().next().is_none() {
         let reported = Rc::new(pool.server_params().as_ref().clone());
@@ -237,7 +236,13 @@ impl Seeker<'_> {
             return Ok(conn);
         }
         let mut waiting = self.local.wait(self.client, key, self.waker);
-        poll_fn(|cx| waiting.poll(cx)).await.map_err(refusal::checkout)
+        poll_fn(|cx| {
+            if self.shard.stopping.get() {
+                return Poll::Ready(Err(refusal::shutdown()));
+            }
+            waiting.poll(cx).map_err(refusal::checkout)
+        })
+        .await
     }
 }
 
