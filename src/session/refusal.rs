@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::credentials::{CutReason, Generation};
 use crate::pool::CheckoutError;
-use crate::wire::{ErrorFields, Malformed, Severity, StartupError};
+use crate::wire::{ErrorFields, Header, Malformed, Severity, StartupError};
 
 fn fatal(sqlstate: &str, message: impl Into<String>) -> ErrorFields {
     ErrorFields::new(Severity::Fatal, sqlstate, message)
@@ -65,6 +65,12 @@ pub(super) fn bad_options(word: &str) -> ErrorFields {
 
 pub(super) fn malformed(error: Malformed) -> ErrorFields {
     fatal("08P01", format!("invalid frontend message: {error}"))
+}
+
+/// Passed on, it would be answered when this client holds no upstream any more.
+pub(super) fn unexpected_message(header: Header) -> ErrorFields {
+    let Header { kind, body } = header;
+    fatal("08P01", format!("invalid frontend message type 0x{kind:02x} with a body of {body} bytes"))
 }
 
 pub(super) fn bad_server(error: Malformed) -> ErrorFields {

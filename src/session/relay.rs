@@ -241,7 +241,9 @@ impl Relay {
             Poll::Pending => {}
         }
         let clear = self.flush_server(cx).is_ready();
-        if clear && !self.leaving && self.exchange.wants_client() {
+        // A Query counts from its header on: the rest of it has to follow.
+        let wanted = self.exchange.wants_client() || !self.requests.at_boundary();
+        if clear && !self.leaving && wanted {
             match self.poll_client(cx, scratch) {
                 Step::Again => moved = true,
                 Step::Park => {}
@@ -384,6 +386,9 @@ impl Relay {
                     self.requests = HeaderScan::default();
                     break bytes.get(..here).unwrap_or_default();
                 }
+                Ok(Some(header)) if !header.is_from_client() => {
+                    return Step::End(End::Refused(refusal::unexpected_message(header)));
+                }
                 Ok(Some(header)) => self.exchange.sent(header.kind),
                 Ok(None) => break bytes,
                 Err(malformed) => return Step::End(End::Refused(refusal::malformed(malformed))),
@@ -484,17 +489,17 @@ impl Relay {
         let at_rest = self.at_rest();
         let at_boundary = self.answers.at_boundary();
         if let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) {
-            if conn.cut().is_some() || self.exchange.uncertain() || self.server_said || self.align_failed {
+            if conn.cut().is_some() || self.server_said || self.align_failed {
                 conn.close();
-            } else if at_rest && self.session_mode {
-                self.local.reset_and_give_back(conn);
-            } else if at_rest {
-                self.local.give_back(conn);
-            } else if self.exchange.quiet() {
+            } else if !self.exchange.quiet() {
+                self.local.cancel_and_close(conn);
+            } else if !at_rest || self.exchange.uncertain() {
                 // In a transaction: closing it is the rollback.
                 conn.close();
+            } else if self.session_mode {
+                self.local.reset_and_give_back(conn);
             } else {
-                self.local.cancel_and_close(conn);
+                self.local.give_back(conn);
             }
         }
         (self.client, self.to_client, at_boundary)

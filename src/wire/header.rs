@@ -12,6 +12,24 @@ pub struct Header {
     pub body: u32,
 }
 
+/// The longest body of a message that carries no data (`PQ_SMALL_MESSAGE_LIMIT`).
+const SMALL: u32 = 10_000 - 4;
+
+impl Header {
+    /// Whether a server takes this from a client past its login. Anything else is answered
+    /// with FATAL, or with an error although nothing was asked (`SocketBackend` in postgres.c).
+    #[inline]
+    #[must_use]
+    pub fn is_from_client(&self) -> bool {
+        match self.kind {
+            b'Q' | b'P' | b'B' | b'F' | b'd' => true,
+            b'S' | b'H' => self.body == 0,
+            b'D' | b'E' | b'C' | b'c' | b'f' | b'X' => self.body <= SMALL,
+            _ => false,
+        }
+    }
+}
+
 /// A length below four or above `i32::MAX`: the stream cannot be followed any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("message type 0x{kind:02x} has an impossible length")]
@@ -111,6 +129,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_a_server_would_not_take_is_known_by_its_header() {
+        for (kind, body, taken) in [
+            (b'Q', 1 << 30, true),
+            (b'S', 0, true),
+            (b'S', 1, false),
+            (b'H', 1, false),
+            (b'D', 9_996, true),
+            (b'D', 9_997, false),
+            (b'p', 8, false),
+            (b'?', 0, false),
+        ] {
+            assert_eq!(Header { kind, body }.is_from_client(), taken, "{kind} {body}");
+        }
+    }
 
     fn scan_all(pieces: &[&[u8]]) -> Vec<Header> {
         let mut scan = HeaderScan::default();

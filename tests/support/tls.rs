@@ -43,14 +43,25 @@ impl Ca {
 
     /// A certificate for servers and clients alike; `names` are host names or addresses.
     pub fn issue(&self, names: &[&str]) -> CertFiles {
+        self.issue_until(names, 4096)
+    }
+
+    /// One that has ended.
+    pub fn issue_expired(&self, names: &[&str]) -> CertFiles {
+        self.issue_until(names, 2001)
+    }
+
+    /// Valid until New Year of that year.
+    fn issue_until(&self, names: &[&str], year: i32) -> CertFiles {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(names.clone()).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, names[0].as_str());
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let cert = params.signed_by(&key, &self.issuer).unwrap();
-        let stem = names[0].replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        let stem = names[0].replace(|c: char| !c.is_ascii_alphanumeric(), "_") + &format!("_{year}");
         let files = CertFiles {
             cert: self.directory.path().join(format!("{stem}.pem")),
             key: self.directory.path().join(format!("{stem}.key")),

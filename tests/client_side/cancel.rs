@@ -1,0 +1,111 @@
+//! A CancelRequest reaches what its client runs at that moment, and nothing else.
+
+use std::time::Duration;
+
+use crate::or_skip;
+use crate::support::program::Signal;
+use crate::support::{Program, wait_until};
+use crate::wire_client::client::send_cancel;
+use crate::wire_client::message::query;
+use crate::wire_client::{Message, Plan, Stand, WireClient};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn sleepers(stand: &Stand) -> usize {
+    stand.sessions("state = 'active' AND query LIKE '%pg_sleep%'").await
+}
+
+fn sqlstates(answer: &[Message]) -> Vec<String> {
+    answer.iter().filter(|message| message.kind == b'E').map(|error| error.field(b'C')).collect()
+}
+
+#[tokio::test]
+async fn of_eight_sleepers_only_the_one_that_is_meant_wakes() {
+    for mode in ["transaction", "session"] {
+        let plan = Plan { mode, pool_size: 8, threads: 2, ..Plan::default() };
+        let stand = or_skip!(Stand::start_with(plan).await);
+        let mut clients: Vec<WireClient> = Vec::new();
+        for _ in 0..8 {
+            let mut client = stand.client().await;
+            client.send(&query("SELECT pg_sleep(120)")).await;
+            clients.push(client);
+        }
+        assert!(wait_until(PATIENCE, async || sleepers(&stand).await == 8).await);
+        // A key that is wrong in either half does nothing, nor does one of nobody.
+        let wrong: Vec<u8> = clients[0].secret.iter().map(|byte| byte ^ 1).collect();
+        for (pid, secret) in [
+            (clients[0].pid, &wrong),
+            (clients[0].pid.wrapping_add(1), &clients[0].secret),
+            (clients[0].pid, &clients[1].secret),
+        ] {
+            send_cancel(&stand.place(), pid, secret).await;
+        }
+        // In an order that is not that of their coming.
+        for (left, nth) in [5, 0, 7, 2, 6, 1, 4, 3].into_iter().enumerate().map(|(n, nth)| (7 - n, nth)) {
+            let client = &mut clients[nth];
+            client.cancel().await;
+            let answer = client.until_ready().await;
+            assert_eq!(sqlstates(&answer), ["57014"], "{mode}: {answer:?}");
+            assert_eq!(client.value("SELECT 'on'").await, "on");
+            assert_eq!(sleepers(&stand).await, left, "{mode}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_that_comes_too_late_never_hits_the_next_client() {
+    let stand = or_skip!(Stand::start_with(Plan { pool_size: 1, ..Plan::default() }).await);
+    let mut cancelled = stand.client().await;
+    let mut innocent = stand.client().await;
+    let (place, pid, secret) = (stand.place(), cancelled.pid, cancelled.secret.clone());
+    let canceller = tokio::spawn(async move {
+        loop {
+            send_cancel(&place, pid, &secret).await;
+        }
+    });
+    // The one that is cancelled is always at work, so that the cancels find an upstream, and
+    // always at the end of it, so that the other one gets the same upstream next.
+    let working = tokio::spawn(async move {
+        let mut hits = 0;
+        loop {
+            let answer = cancelled.query("SELECT count(*) FROM generate_series(1, 2000)").await;
+            match sqlstates(&answer).as_slice() {
+                [] => {}
+                [state] if state == "57014" => hits += 1,
+                other => panic!("{other:?}"),
+            }
+            if hits >= 25 {
+                return (cancelled, hits);
+            }
+        }
+    });
+    let mut queries = 0;
+    while !working.is_finished() || queries < 500 {
+        let answer = innocent.query("SELECT 1").await;
+        assert_eq!(sqlstates(&answer), Vec::<String>::new(), "after {queries} queries: {answer:?}");
+        queries += 1;
+    }
+    let (mut cancelled, hits) = working.await.unwrap();
+    assert!(hits > 0);
+    // While the client of the key holds nothing, its cancels hit nobody at all.
+    for _ in 0..300 {
+        let answer = innocent.query("SELECT count(*) FROM generate_series(1, 2000)").await;
+        assert_eq!(sqlstates(&answer), Vec::<String>::new(), "{answer:?}");
+    }
+    canceller.abort();
+    let _ = canceller.await;
+    assert_eq!(cancelled.value("SELECT 'fine'").await, "fine");
+}
+
+#[tokio::test]
+async fn control_c_in_psql_cancels_its_query() {
+    let stand = or_skip!(Stand::start().await);
+    let mut psql = stand.endpoint().command("psql");
+    psql.args(["-X", "-c", "SELECT pg_sleep(120)"]);
+    let mut psql = Program::start(psql);
+    assert!(wait_until(PATIENCE, async || sleepers(&stand).await == 1).await);
+    psql.signal(Signal::INT);
+    let finished = psql.finish(PATIENCE).await;
+    assert!(finished.stderr.contains("canceling statement due to user request"), "{finished:?}");
+    assert_eq!(sleepers(&stand).await, 0);
+}

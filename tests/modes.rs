@@ -1,0 +1,18 @@
+//! Transaction and session mode: whatever a client says, it is answered as by the server
+//! itself, and the server's connections are shared or kept as the mode wants.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+
+mod support;
+mod wire_client;
+
+#[path = "modes/differential.rs"]
+mod differential;
+#[path = "modes/random.rs"]
+mod random;
+#[path = "modes/scripts.rs"]
+mod scripts;
+#[path = "modes/session.rs"]
+mod session;
+#[path = "modes/transaction.rs"]
+mod transaction;

@@ -1,0 +1,14 @@
+//! The way from the proxy to the server: TLS, logging in, and servers that do not answer.
+//! Each database of one proxy is a case of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+
+mod support;
+mod wire_client;
+
+#[path = "upstream_side/cases.rs"]
+mod cases;
+#[path = "upstream_side/login.rs"]
+mod login;
+#[path = "upstream_side/tls.rs"]
+mod tls;
