@@ -13,10 +13,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+use super::end::End;
 use super::greeting::{Greeting, GreetingError, read_greeting};
 use super::profiles::overlay;
 use super::refusal;
-use super::relay::{End, Relay};
+use super::relay::Relay;
 use super::shard::{ClientCell, ClientState, ConsoleClient, Joined, Seat, Shard};
 use crate::cancel::Registration;
 use crate::net::Stream;

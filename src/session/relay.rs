@@ -6,7 +6,6 @@
 //! copied. Nothing here spawns, locks, reads a clock, logs or allocates for a
 //! query.
 
-use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,36 +13,13 @@ use std::task::{Context, Poll};
 use bytes::{Buf, BytesMut};
 
 use super::answers::{Answer, AnswerScan};
+use super::end::End;
 use super::exchange::Exchange;
 use super::refusal;
 use super::shard::{ClientCell, ClientState, SCRATCH, Shard};
 use crate::net::Stream;
 use crate::pool::{Conn, LocalPool, PoolMode, Profile, Waiting, is_suspicious};
-use crate::wire::{Encoder, ErrorFields, HeaderScan, Status, align_query};
-
-/// How a session ended.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The client's side of the connection is gone.
-    ClientLeft,
-    /// The client said Terminate.
-    Terminated,
-    /// The server's own last word has been passed on.
-    Said,
-    /// We have a last word.
-    Refused(ErrorFields),
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ClientLeft => f.write_str("client_left"),
-            Self::Terminated => f.write_str("terminated"),
-            Self::Said => f.write_str("server_ended"),
-            Self::Refused(fields) => write!(f, "{} {}", fields.sqlstate, fields.message),
-        }
-    }
-}
+use crate::wire::{Encoder, HeaderScan, Status, align_query};
 
 #[derive(Debug)]
 enum Hold {
