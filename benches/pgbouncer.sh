@@ -3,6 +3,7 @@
 # the two proxies take turns, and the median of the rounds is compared.
 #
 #   benches/pgbouncer.sh [ROUNDS] [SECONDS]      default: 5 rounds of 5 s for each proxy and case
+#   LEASEHOLD_THREADS=1 benches/pgbouncer.sh     any key of the configuration by environment
 #
 # Needs postgresql and pgbouncer (apt-get install postgresql pgbouncer), and a release build. Loopback
 # only; everything that it starts is stopped, and its directory removed, on the way out.
@@ -11,8 +12,7 @@ set -eu
 rounds=${1:-5}
 seconds=${2:-5}
 root=$(cd "$(dirname "$0")/.." && pwd)
-leasehold=${LEASEHOLD_BIN:-${CARGO_TARGET_DIR:-$root/target}/release/leasehold}
-threads=${LEASEHOLD_BENCH_THREADS:-}
+leasehold=${BENCH_BINARY:-${CARGO_TARGET_DIR:-$root/target}/release/leasehold}
 pgbin=${LEASEHOLD_TEST_PG_BIN:-$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)}
 pgbouncer=$(command -v pgbouncer || echo /usr/sbin/pgbouncer)
 for program in "$leasehold" "$pgbin/initdb" "$pgbouncer"; do
@@ -50,7 +50,6 @@ PGOPTIONS='-c role=app' "$pgbin/pgbench" -q -h 127.0.0.1 -p "$pg_port" -U postgr
 
 echo "postgresql://postgres@127.0.0.1:$pg_port/bench" > "$dir/admin_url"
 cat > "$dir/leasehold.toml" <<CONF
-${threads:+threads = $threads}
 [listen]
 tcp = "127.0.0.1:$lh_port"
 [log]
@@ -80,21 +79,24 @@ pool_mode = transaction
 default_pool_size = 20
 max_client_conn = 1000
 logfile = $dir/pgbouncer.log
+pidfile = $dir/pgbouncer.pid
 CONF
 "$leasehold" run --config "$dir/leasehold.toml" 2> "$dir/leasehold.log" &
 lh_pid=$!
 [ "$(id -u)" != 0 ] || chown postgres "$dir/pgbouncer.ini"
-as_postgres "$pgbouncer" "$dir/pgbouncer.ini" >/dev/null 2>&1 &
-pb_pid=$!
+as_postgres "$pgbouncer" -d "$dir/pgbouncer.ini" >/dev/null 2>&1
+for _ in $(seq 50); do [ -s "$dir/pgbouncer.pid" ] && break; sleep 0.1; done
+pb_pid=$(cat "$dir/pgbouncer.pid")
 for port in "$lh_port" "$pb_port"; do
   for _ in $(seq 100); do
     "$pgbin/psql" -qAtX -h 127.0.0.1 -p "$port" -U app -d bench -c 'SELECT 1' >/dev/null 2>&1 && break
     sleep 0.1
   done
 done
-# runuser stands between us and PgBouncer.
-pb_cpu=$(pgrep -P "$pb_pid" || echo "$pb_pid")
 
+for pid in "$lh_pid" "$pb_pid"; do
+  kill -0 "$pid" || { cat "$dir/leasehold.log" "$dir/pgbouncer.log" >&2; exit 1; }
+done
 ticks=$(getconf CLK_TCK)
 cpu() { awk -v hz="$ticks" '{ sub(/.*\) /, ""); printf "%.0f", ($12 + $13) * 1000000 / hz }' "/proc/$1/stat"; }
 round() { # port pid clients pgbench-arguments…
@@ -115,7 +117,7 @@ compare() { # name clients pgbench-arguments…
   : > "$dir/lh"; : > "$dir/pb"
   for _ in $(seq "$rounds"); do
     round "$lh_port" "$lh_pid" "$clients" "$@" >> "$dir/lh"
-    round "$pb_port" "$pb_cpu" "$clients" "$@" >> "$dir/pb"
+    round "$pb_port" "$pb_pid" "$clients" "$@" >> "$dir/pb"
   done
   printf '%-34s leasehold %6.2f µs  %6.0f tps   pgbouncer %6.2f µs  %6.0f tps   ratio %.2f   failed %s\n' "$name" \
     "$(awk '{print $1}' "$dir/lh" | median)" "$(awk '{print $2}' "$dir/lh" | median)" \

@@ -12,6 +12,8 @@ mod crash;
 mod deadline;
 #[path = "e2e/journal.rs"]
 mod journal;
+#[path = "e2e/last_word.rs"]
+mod last_word;
 #[path = "e2e/load.rs"]
 mod load;
 #[path = "e2e/outage.rs"]

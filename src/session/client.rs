@@ -1,6 +1,6 @@
 //! One client's task: greeting, login, relay, goodbye.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,11 +13,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+use super::end::End;
 use super::greeting::{Greeting, GreetingError, read_greeting};
 use super::profiles::overlay;
 use super::refusal;
-use super::relay::{End, Relay};
-use super::shard::{ClientCell, ClientState, ConsoleClient, Seat, Shard};
+use super::relay::Relay;
+use super::shard::{ClientCell, ClientState, ConsoleClient, Joined, Seat, Shard};
 use crate::cancel::Registration;
 use crate::net::Stream;
 use crate::pool::{ClientId, Conn, LocalPool, PoolMode, Profile};
@@ -33,38 +34,37 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// Serves one client until it goes. Every way out passes through the drop of
 /// its seat, its place on the list, its cancel key and its upstream.
-pub(super) async fn serve(shard: Rc<Shard>, mut stream: Stream, address: Option<SocketAddr>, seat: Seat) {
-    let limit = shard.crowd.settings().startup_timeout;
-    let greeting = match timeout(limit, read_greeting(&mut stream)).await {
-        Ok(Ok(greeting)) => greeting,
-        Ok(Err(GreetingError::Startup(error))) => return say_last(stream, &refusal::startup(&error)).await,
-        Ok(Err(GreetingError::Io(_))) => return,
-        Err(_elapsed) => return say_last(stream, &refusal::startup_timeout(limit)).await,
+///
+/// What only the login needs lives in a box of its own and is gone when the
+/// relay runs: an idle client should cost little.
+pub(super) async fn serve(shard: Rc<Shard>, stream: Stream, address: Option<SocketAddr>, seat: Seat) {
+    let mut admitted = match Box::pin(greet(shard, stream, address, seat)).await {
+        Ok(admitted) => admitted,
+        Err(Away::Silent) => return,
+        Err(Away::Told(stream, fields)) => {
+            debug!(sqlstate = %fields.sqlstate, reason = %fields.message, "client refused");
+            return Box::pin(say(stream, fields.encode())).await;
+        }
     };
-    match greeting {
-        Greeting::Left => {}
-        Greeting::Cancel(key) => {
-            // As PostgreSQL does, nothing is said of whether the key is known.
-            let _ = shard.cancels.cancel(&key);
-        }
-        Greeting::Startup { version, params, unknown_options, early } => {
-            let max = shard.crowd.settings().max_clients;
-            // Who comes to see why there are so many must not be one too many; the console has a
-            // limit of its own.
-            if shard.crowd.total() > max && database_of(&params) != Some(CONSOLE) {
-                return say_last(stream, &refusal::too_many_clients(max)).await;
-            }
-            let hello = Hello {
-                version: version.min(NEWEST),
-                asked: version,
-                params,
-                unknown_options,
-                early,
-                address,
-            };
-            Box::pin(admit(shard, stream, hello, seat)).await;
-        }
-    }
+    let end = poll_fn(|cx| admitted.relay.poll_run(cx)).await;
+    debug!(client = admitted.seat.id.0, end = %end, "client out");
+    Box::pin(goodbye(admitted.relay, end)).await;
+}
+
+/// A client that is logged in, with what must be given back when it goes.
+struct Admitted {
+    relay: Relay,
+    seat: Seat,
+    _joined: Joined,
+    _key: Registration,
+}
+
+/// A client that is not logged in.
+enum Away {
+    /// It wants nothing more, or is gone.
+    Silent,
+    /// It is told why.
+    Told(Stream, ErrorFields),
 }
 
 /// A client's StartupMessage, and what goes with it.
@@ -77,30 +77,52 @@ struct Hello {
     address: Option<SocketAddr>,
 }
 
-async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
-    let user = match hello.params.get("user") {
-        Some(user) if !user.is_empty() => user.to_owned(),
-        _ => return say_last(stream, &refusal::no_user_name()).await,
+async fn greet(
+    shard: Rc<Shard>,
+    mut stream: Stream,
+    address: Option<SocketAddr>,
+    seat: Seat,
+) -> Result<Admitted, Away> {
+    let limit = shard.crowd.settings().startup_timeout;
+    let greeting = match timeout(limit, read_greeting(&mut stream)).await {
+        Ok(Ok(greeting)) => greeting,
+        Ok(Err(GreetingError::Startup(error))) => return Err(Away::Told(stream, refusal::startup(&error))),
+        Ok(Err(GreetingError::Io(_))) => return Err(Away::Silent),
+        Err(_elapsed) => return Err(Away::Told(stream, refusal::startup_timeout(limit))),
     };
-    let database = database_of(&hello.params).unwrap_or(&user).to_owned();
-    if database == CONSOLE {
-        return console(&shard, stream, hello, &seat);
+    match greeting {
+        Greeting::Left => Err(Away::Silent),
+        Greeting::Cancel(key) => {
+            // As PostgreSQL does, nothing is said of whether the key is known.
+            let _ = shard.cancels.cancel(&key);
+            Err(Away::Silent)
+        }
+        Greeting::Startup { version, params, unknown_options, early } => {
+            let max = shard.crowd.settings().max_clients;
+            // Who comes to see why there are so many must not be one too many; the console has a
+            // limit of its own.
+            if shard.crowd.total() > max && database_of(&params) != Some(CONSOLE) {
+                return Err(Away::Told(stream, refusal::too_many_clients(max)));
+            }
+            let asked = version;
+            let version = version.min(NEWEST);
+            admit(shard, stream, Hello { version, asked, params, unknown_options, early, address }, seat)
+                .await
+        }
     }
-    let Some(local) = shard.pools.by_name(&database).cloned() else {
-        return say_last(stream, &refusal::unknown_database(&database, &shard.pools.names())).await;
+}
+
+async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -> Result<Admitted, Away> {
+    if database_of(&hello.params) == Some(CONSOLE) {
+        console(&shard, stream, hello, &seat);
+        return Err(Away::Silent);
+    }
+    let (user, database, local, profile) = match what_is_asked(&shard, &hello.params) {
+        Ok(asked) => asked,
+        Err(refused) => return Err(Away::Told(stream, refused)),
     };
-    if wants_replication(&hello.params) {
-        return say_last(stream, &refusal::replication()).await;
-    }
-    let pool = local.pool();
-    if !pool.was_active() {
-        let trouble = pool.trouble();
-        return say_last(stream, &refusal::no_user_yet(&database, trouble.as_deref())).await;
-    }
-    let profile = match profile_of(&hello.params, pool.settings().mode) {
-        Ok(profile) => Arc::new(profile),
-        Err(refused) => return say_last(stream, &refused).await,
-    };
+    // A task's waker stays the same: whoever holds it can wake this client for its whole life.
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let joined = shard.join(ClientCell {
         id: seat.id,
         database,
@@ -109,38 +131,55 @@ async fn admit(shard: Rc<Shard>, stream: Stream, hello: Hello, seat: Seat) {
         address: hello.address,
         state: Cell::new(ClientState::Waiting),
         since: Instant::now(),
-        waker: RefCell::new(None),
+        waker: waker.clone(),
     });
-    // A task's waker stays the same: whoever holds it can wake this client for its whole life.
-    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let seeker = Seeker { local: &local, client: seat.id, waker: &waker };
-    let prepared = match pool.settings().mode {
-        PoolMode::Transaction => prepare_transaction(&shard, &seeker, &profile).await,
+    let seeker = Seeker { shard: &shard, local: &local, client: seat.id, waker: &waker };
+    let prepared = match local.pool().settings().mode {
+        PoolMode::Transaction => prepare_transaction(&seeker, &profile).await,
         PoolMode::Session => prepare_session(&seeker, &profile).await,
     };
     let prepared = match prepared {
         Ok(prepared) => prepared,
-        Err(refused) => return say_last(stream, &refused).await,
+        Err(refused) => return Err(Away::Told(stream, refused)),
     };
     joined.cell.state.set(ClientState::Idle);
     let pid = prepared.conn.as_ref().and_then(Conn::cancel_key).map(|key| key.pid);
     let key = shard.cancels.register(shard.index, seat.id, hello.version, pid);
-    let mut stream = stream;
     let welcome = welcome(&hello, &prepared.reported, &key);
     if stream.write_all(&welcome).await.is_err() || stream.flush().await.is_err() {
         release(&local, prepared.conn);
-        return;
+        return Err(Away::Silent);
     }
     debug!(client = seat.id.0, database = %joined.cell.database, "client in");
-    *joined.cell.waker.borrow_mut() = Some(waker);
     let cell = joined.cell.clone();
     let mut relay = Relay::new(shard.clone(), local, cell, stream, prepared.profile, hello.early);
     if let Some(conn) = prepared.conn {
         relay.hold(conn);
     }
-    let end = poll_fn(|cx| relay.poll_run(cx)).await;
-    debug!(client = seat.id.0, end = %end, "client out");
-    goodbye(relay, end).await;
+    Ok(Admitted { relay, seat, _joined: joined, _key: key })
+}
+
+/// User, database, its pool and the settings that a startup packet asks for, if they can be had.
+fn what_is_asked(
+    shard: &Shard,
+    params: &StartupParams,
+) -> Result<(String, String, Rc<LocalPool>, Arc<Profile>), ErrorFields> {
+    let user = params.get("user").filter(|user| !user.is_empty()).ok_or_else(refusal::no_user_name)?;
+    let database = database_of(params).unwrap_or(user);
+    let local = shard.pools.by_name(database);
+    let local = local.ok_or_else(|| refusal::unknown_database(database, &shard.pools.names()))?;
+    if wants_replication(params) {
+        return Err(refusal::replication());
+    }
+    let pool = local.pool();
+    if !pool.was_active() {
+        return Err(refusal::no_user_yet(database, pool.trouble().as_deref()));
+    }
+    if shard.stopping.get() {
+        return Err(refusal::shutdown());
+    }
+    let profile = profile_of(params, pool.settings().mode)?;
+    Ok((user.to_owned(), database.to_owned(), local.clone(), Arc::new(profile)))
 }
 
 /// The database that is asked for; one that is not named is called like the user.
@@ -178,6 +217,7 @@ fn profile_of(params: &StartupParams, mode: PoolMode) -> Result<Profile, ErrorFi
 
 /// A client that needs an upstream before its relay runs.
 struct Seeker<'a> {
+    shard: &'a Shard,
     local: &'a Rc<LocalPool>,
     client: ClientId,
     waker: &'a Waker,
@@ -192,12 +232,8 @@ struct Prepared {
 
 /// In transaction mode a client needs no upstream to log in, once somebody with the
 /// same settings has.
-async fn prepare_transaction(
-    shard: &Rc<Shard>,
-    seeker: &Seeker<'_>,
-    profile: &Arc<Profile>,
-) -> Result<Prepared, ErrorFields> {
-    let local = seeker.local;
+async fn prepare_transaction(seeker: &Seeker<'_>, profile: &Arc<Profile>) -> Result<Prepared, ErrorFields> {
+    let (shard, local) = (seeker.shard, seeker.local);
     let pool = local.pool();
     if profile.iter().next().is_none() {
         let reported = Rc::new(pool.server_params().as_ref().clone());
@@ -237,7 +273,13 @@ impl Seeker<'_> {
             return Ok(conn);
         }
         let mut waiting = self.local.wait(self.client, key, self.waker);
-        poll_fn(|cx| waiting.poll(cx)).await.map_err(refusal::checkout)
+        poll_fn(|cx| {
+            if self.shard.stopping.get() {
+                return Poll::Ready(Err(refusal::shutdown()));
+            }
+            waiting.poll(cx).map_err(refusal::checkout)
+        })
+        .await
     }
 }
 
@@ -296,20 +338,15 @@ async fn goodbye(relay: Relay, end: End) {
     if let Some(fields) = said.filter(|_| at_boundary) {
         let mut last = unsent.to_vec();
         last.extend(fields.encode());
-        say(stream, &last).await;
+        say(stream, last).await;
     } else if !unsent.is_empty() {
-        say(stream, &unsent).await;
+        say(stream, unsent.to_vec()).await;
     }
 }
 
-async fn say_last(stream: Stream, fields: &ErrorFields) {
-    debug!(sqlstate = %fields.sqlstate, reason = %fields.message, "client refused");
-    say(stream, &fields.encode()).await;
-}
-
-async fn say(mut stream: Stream, bytes: &[u8]) {
+async fn say(mut stream: Stream, bytes: Vec<u8>) {
     let _ = timeout(LAST_WORD, async {
-        stream.write_all(bytes).await?;
+        stream.write_all(&bytes).await?;
         stream.shutdown().await
     })
     .await;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod client;
+mod end;
 mod exchange;
 mod greeting;
 mod listener;

@@ -6,7 +6,6 @@
 //! copied. Nothing here spawns, locks, reads a clock, logs or allocates for a
 //! query.
 
-use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,36 +13,13 @@ use std::task::{Context, Poll};
 use bytes::{Buf, BytesMut};
 
 use super::answers::{Answer, AnswerScan};
+use super::end::End;
 use super::exchange::Exchange;
 use super::refusal;
 use super::shard::{ClientCell, ClientState, SCRATCH, Shard};
 use crate::net::Stream;
 use crate::pool::{Conn, LocalPool, PoolMode, Profile, Waiting, is_suspicious};
-use crate::wire::{Encoder, ErrorFields, HeaderScan, Status, align_query};
-
-/// How a session ended.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The client's side of the connection is gone.
-    ClientLeft,
-    /// The client said Terminate.
-    Terminated,
-    /// The server's own last word has been passed on.
-    Said,
-    /// We have a last word.
-    Refused(ErrorFields),
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ClientLeft => f.write_str("client_left"),
-            Self::Terminated => f.write_str("terminated"),
-            Self::Said => f.write_str("server_ended"),
-            Self::Refused(fields) => write!(f, "{} {}", fields.sqlstate, fields.message),
-        }
-    }
-}
+use crate::wire::{Encoder, HeaderScan, Status, align_query};
 
 #[derive(Debug)]
 enum Hold {
@@ -306,6 +282,7 @@ impl Relay {
         let mut rest = bytes;
         let mut passed = bytes;
         loop {
+            let (left, whole) = (rest.len(), self.answers.at_boundary());
             let answer = self.answers.next(&mut rest).map_err(|e| End::Refused(refusal::bad_server(e)))?;
             match answer {
                 None => break,
@@ -325,6 +302,14 @@ impl Relay {
                 }
                 Some(Answer::Ready(status)) => self.exchange.ready(status.unwrap_or(Status::Failed)),
                 Some(Answer::CopyIn) => self.exchange.copy_in(),
+                Some(Answer::Error(fields))
+                    if whole && fields.is_fatal() && !self.session_mode && self.exchange.at_rest() =>
+                {
+                    // Right behind the end of a transaction: the upstream ends, the session does not.
+                    self.server_said = true;
+                    passed = passed.get(..passed.len().saturating_sub(left)).unwrap_or_default();
+                    break;
+                }
                 Some(Answer::Error(fields)) => {
                     self.exchange.error();
                     self.local.count_error();
@@ -467,7 +452,7 @@ impl Relay {
             self.to_client = BytesMut::new();
         }
         let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) else { return };
-        if self.exchange.uncertain() {
+        if self.exchange.uncertain() || std::mem::take(&mut self.server_said) {
             self.local.count_transaction();
             conn.close();
         } else {

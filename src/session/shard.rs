@@ -126,7 +126,7 @@ pub(super) struct ClientCell {
     pub(super) address: Option<SocketAddr>,
     pub(super) state: Cell<ClientState>,
     pub(super) since: Instant,
-    pub(super) waker: RefCell<Option<Waker>>,
+    pub(super) waker: Waker,
 }
 
 /// A client of the console, logged in by nobody yet.
@@ -265,9 +265,7 @@ impl Shard {
                 ClientMessage::Stop => {
                     self.stopping.set(true);
                     for client in self.clients.borrow().values() {
-                        if let Some(waker) = &*client.waker.borrow() {
-                            waker.wake_by_ref();
-                        }
+                        client.waker.wake_by_ref();
                     }
                     return;
                 }

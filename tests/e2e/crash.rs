@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::journal::{Journal, say};
 use crate::or_skip;
-use crate::site::{PATIENCE, Site, database, issuer_url};
+use crate::site::{PATIENCE, Site, database, local_config};
 use crate::support::program::Signal;
 use crate::support::{Leasehold, wait_until};
 
@@ -12,17 +12,7 @@ use crate::support::{Leasehold, wait_until};
 async fn after_a_crash_the_next_start_removes_what_the_local_source_left_and_nothing_else() {
     let postgres = or_skip!(database().await);
     let directory = tempfile::tempdir().unwrap();
-    let url = directory.path().join("issuer-url");
-    std::fs::write(&url, issuer_url(&postgres)).unwrap();
-    let config = |name: &str| {
-        format!(
-            "[databases.{name}]\nhost = \"127.0.0.1\"\nport = {}\ndbname = \"app\"\nsslmode = \"disable\"\nrole = \"app\"\n\
-             [databases.{name}.credentials]\nsource = \"local\"\nadmin_url_file = {url:?}\ndefault_ttl = \"10m\"\n\
-             creation_statements = ['''CREATE ROLE \"{{{{name}}}}\" WITH LOGIN PASSWORD '{{{{password}}}}' \
-             VALID UNTIL '{{{{expiration}}}}' IN ROLE app''']\n",
-            postgres.port()
-        )
-    };
+    let config = |name: &str| local_config(&postgres, name, postgres.port(), directory.path());
     let users = async || postgres.roles_like("lh-%").await;
     let mut other = Leasehold::run(&config("other")).await;
     let others = other.step("active", PATIENCE, |_| true).await.user;

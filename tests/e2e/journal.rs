@@ -91,6 +91,9 @@ pub const LOSSES: [&str; 4] = [
     "cutting what is left",
 ];
 
+/// Those of them that no slow machine brings about.
+pub const REMOVALS: [&str; 2] = ["the user was removed by somebody else", "cutting what is left"];
+
 /// Waits for pgbench's end: nothing failed. Returns the transactions; the log goes with a failure.
 pub async fn clean(pgbench: Pgbench, proxy: &Leasehold) -> u64 {
     let report = pgbench.finish().await;

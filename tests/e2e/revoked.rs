@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 use crate::journal::{Journal, Step, clean, say};
 use crate::load::{Load, session_user};
 use crate::or_skip;
-use crate::site::{PATIENCE, Site};
+use crate::site::{NOISE, PATIENCE, Site};
 use crate::support::{Leasehold, wait_until};
 
 const NOTICE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(2);
-/// What a machine that runs other tests may cost on top.
-const NOISE: Duration = Duration::from_millis(1500);
 const ROTATION: &str = "[rotation]\nrevoked_grace = \"2s\"";
 
 /// What `sys/leases/revoke-prefix` did, and when.

@@ -1,7 +1,7 @@
 //! A database `app`, a Vault that issues its users, and the proxy between them
 //! and an application.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
@@ -13,6 +13,9 @@ use crate::support::{DatabaseRole, Leasehold, Missing, Postgres, Vault, wait_unt
 
 /// Long enough for a loaded machine; only a hang gets there.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a machine with two cores may cost on top of a limit while it runs other tests.
+pub const NOISE: Duration = Duration::from_secs(4);
 
 const DB_PASSWORD: &str = "it's a secret";
 
@@ -182,9 +185,19 @@ pub async fn database() -> Result<Postgres, Missing> {
     Ok(postgres)
 }
 
-/// The URL of the admin that database.sql makes.
-pub fn issuer_url(postgres: &Postgres) -> String {
-    format!("postgresql://vault:it%27s%20a%20secret@127.0.0.1:{}/app", postgres.port())
+/// A configuration whose users, for database `app`, Leasehold issues itself: as the admin that
+/// database.sql makes, with the statements of config/vault. The server is reached at `port`.
+pub fn local_config(postgres: &Postgres, name: &str, port: u16, directory: &Path) -> String {
+    let url = directory.join("issuer-url");
+    let address = format!("postgresql://vault:it%27s%20a%20secret@127.0.0.1:{}/app", postgres.port());
+    std::fs::write(&url, address).unwrap();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/vault/creation.sql");
+    let creation = std::fs::read_to_string(file).unwrap();
+    format!(
+        "[databases.{name}]\nhost = \"127.0.0.1\"\nport = {port}\ndbname = \"app\"\nsslmode = \"disable\"\n\
+         role = \"app\"\n[databases.{name}.credentials]\nsource = \"local\"\nadmin_url_file = {url:?}\n\
+         default_ttl = \"10m\"\ncreation_statements = [{creation:?}]\n"
+    )
 }
 
 /// `[databases.NAME]` with users from Vault.

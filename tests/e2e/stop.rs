@@ -1,7 +1,9 @@
 //! SIGTERM and SIGINT.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
 
 use crate::journal::{Journal, say};
@@ -10,25 +12,43 @@ use crate::site::{PATIENCE, Site};
 use crate::support::program::Signal;
 use crate::support::wait_until;
 
+/// Far below `shutdown_timeout`, far above what a loaded machine costs.
+const PROMPT: Duration = Duration::from_secs(8);
+
 async fn a_signal_ends_it_in_order(signal: Signal) {
     let site = or_skip!(Site::open(&[]).await);
     let mut proxy = site.run("", "").await;
     let place = proxy.endpoint("app");
-    let client = place.connect().await;
+    let (client, connection) = place.config().connect(NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
     client.batch_execute("CREATE TABLE kept (n int); BEGIN; INSERT INTO kept VALUES (1)").await.unwrap();
     let (idle, idle_connection) = place.config().connect(NoTls).await.unwrap();
     let idle_connection = tokio::spawn(idle_connection);
     idle.batch_execute("SELECT 1").await.unwrap();
 
+    // Has come in, and not said yet who it is.
+    let mut late = TcpStream::connect(("127.0.0.1", proxy.port())).await.unwrap();
+
     let asked = Instant::now();
     proxy.signal(signal);
+    proxy.step("stopping: transactions may end, then every user is revoked", PATIENCE, |_| true).await;
+    late.write_all(b"\0\0\0\x2d\0\x03\0\0user\0late\0database\0app\0TimeZone\0UTC\0\0").await.unwrap();
+    let mut answer = Vec::new();
+    let answered = tokio::time::timeout(PROMPT, late.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answered.is_ok() && !answer.contains("C08P01"), "{answer:?}\n{}", proxy.log_text());
+    // Nobody else gets in, or is left without an answer.
     let closed = async || place.try_connect().await.is_err();
     assert!(wait_until(PATIENCE, closed).await, "{}", proxy.log_text());
+    assert!(asked.elapsed() < PROMPT, "{:?}\n{}", asked.elapsed(), proxy.log_text());
     // Who does nothing is sent away at once.
     let error = idle_connection.await.unwrap().unwrap_err();
     assert_eq!(error.code().map(|code| code.code()), Some("57P01"), "{error:?}");
     // Who is at work may finish it.
-    client.batch_execute("INSERT INTO kept VALUES (2)").await.unwrap();
+    if let Err(error) = client.batch_execute("INSERT INTO kept VALUES (2)").await {
+        drop(client);
+        panic!("{error:?}, {:?}\n{}", connection.await, proxy.log_text());
+    }
     assert!(proxy.running());
     client.batch_execute("COMMIT").await.unwrap();
     let committed = Instant::now();

@@ -1,6 +1,6 @@
 //! Users change under load, and nobody notices.
 
-use crate::journal::{Journal, LOSSES, clean, say};
+use crate::journal::{Journal, LOSSES, REMOVALS, clean, say};
 use crate::load::session_user;
 use crate::or_skip;
 use crate::site::{PATIENCE, Site, database_section};
@@ -23,7 +23,7 @@ async fn eight_generations_pass_under_two_loads_and_no_statement_fails() {
     }
     let generations = proxy.activations("app").len();
     assert!(generations >= 8, "{generations}\n{}", proxy.log_text());
-    proxy.assert_never(&LOSSES);
+    proxy.assert_never(&REMOVALS);
     site.close(&mut proxy).await;
     let [tpc_b, select_only] = transactions[..] else { unreachable!() };
     say(format_args!("TPC-B {tpc_b}, SELECT {select_only}, 0 failed, {generations} generations"));
@@ -37,7 +37,7 @@ async fn the_barest_role_swaps_just_as_well() {
     let transactions = clean(proxy.endpoint("app").start_pgbench(&load), &proxy).await;
     let generations = proxy.activations("app").len();
     assert!(generations >= 5, "{generations}\n{}", proxy.log_text());
-    proxy.assert_never(&LOSSES);
+    proxy.assert_never(&REMOVALS);
     site.close(&mut proxy).await;
     say(format_args!("{transactions} transactions, 0 failed, {generations} generations"));
 }
@@ -51,7 +51,7 @@ async fn a_token_that_ends_before_its_lease_bounds_the_user() {
     let transactions = clean(proxy.endpoint("app").start_pgbench(&load), &proxy).await;
     let generations = proxy.activations("app").len();
     assert!(generations >= 3, "{generations}\n{}", proxy.log_text());
-    proxy.assert_never(&LOSSES);
+    proxy.assert_never(&REMOVALS);
     site.close(&mut proxy).await;
     say(format_args!("{transactions} transactions, 0 failed, {generations} generations"));
 }
@@ -90,7 +90,7 @@ async fn in_session_mode_a_client_keeps_its_user_while_the_lease_can_be_renewed(
     drop((busy, idle));
     proxy.step("revoked", PATIENCE, |step| step.user == first).await;
     assert!(!site.users().await.contains(&first));
-    proxy.assert_never(&LOSSES);
+    proxy.assert_never(&REMOVALS);
     site.close(&mut proxy).await;
     say(format_args!("{statements} statements on one connection, renewed {renewed} times"));
 }

@@ -1,0 +1,29 @@
+//! How a session ends.
+
+use std::fmt;
+
+use crate::wire::ErrorFields;
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client's side of the connection is gone.
+    ClientLeft,
+    /// The client said Terminate.
+    Terminated,
+    /// The server's own last word has been passed on.
+    Said,
+    /// We have a last word.
+    Refused(ErrorFields),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientLeft => f.write_str("client_left"),
+            Self::Terminated => f.write_str("terminated"),
+            Self::Said => f.write_str("server_ended"),
+            Self::Refused(fields) => write!(f, "{} {}", fields.sqlstate, fields.message),
+        }
+    }
+}
