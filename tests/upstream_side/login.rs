@@ -32,24 +32,25 @@ async fn every_method_is_answered_and_a_password_in_clear_text_only_over_tls() {
     for database in ["scram", "md5", "clear", "trusted", "closed"] {
         postgres.execute("postgres", &format!("CREATE DATABASE {database}")).await;
     }
-    let methods: Vec<(&str, &str, &str, &[&str], Result<&str, &str>)> = vec![
-        ("scram_plain", "scram", "disable", &[CREATION], Ok("SCRAM-SHA-256$")),
-        ("scram_tls", "scram", "require", &[CREATION], Ok("SCRAM-SHA-256$")),
+    // Name, database, sslmode; how the password is stored, or why there is no service.
+    let methods = [
+        ("scram_plain", "scram", "disable", Ok("SCRAM-SHA-256$")),
+        ("scram_tls", "scram", "require", Ok("SCRAM-SHA-256$")),
         // The method md5 asks for SCRAM where the stored password is one.
-        ("md5_scram", "md5", "disable", &[CREATION], Ok("SCRAM-SHA-256$")),
-        ("clear_tls", "clear", "require", &[CREATION], Ok("SCRAM-SHA-256$")),
-        ("clear_plain", "clear", "disable", &[CREATION], Err("clear text without TLS: refused")),
-        ("trusted", "trusted", "disable", &[CREATION], Ok("SCRAM-SHA-256$")),
-        ("closed", "closed", "disable", &[CREATION], Err("pg_hba.conf rejects connection")),
-        ("nosuch", "nosuch", "disable", &[CREATION], Err("database \"nosuch\" does not exist")),
+        ("md5_scram", "md5", "disable", Ok("SCRAM-SHA-256$")),
+        ("clear_tls", "clear", "require", Ok("SCRAM-SHA-256$")),
+        ("clear_plain", "clear", "disable", Err("clear text without TLS: refused")),
+        ("trusted", "trusted", "disable", Ok("SCRAM-SHA-256$")),
+        ("closed", "closed", "disable", Err("pg_hba.conf rejects connection")),
+        ("nosuch", "nosuch", "disable", Err("database \"nosuch\" does not exist")),
     ];
     let mut config = Cases::new();
-    for (name, dbname, mode, creation, _) in &methods {
+    for (name, dbname, mode, _) in &methods {
         let place = at("127.0.0.1", postgres.port()).replace("'postgres'", &format!("'{dbname}'"));
-        config.add(name, &postgres, &format!("{place}\nsslmode = '{mode}'\npool_size = 2"), creation);
+        config.add(name, &postgres, &format!("{place}\nsslmode = '{mode}'\npool_size = 2"), &[CREATION]);
     }
     let running = config.run().await;
-    for (name, dbname, _, _, expected) in &methods {
+    for (name, dbname, _, expected) in &methods {
         match expected {
             Ok(stored) => {
                 let mut client = running.served(name).await;
