@@ -32,7 +32,8 @@ async fn every_method_is_answered_and_a_password_in_clear_text_only_over_tls() {
     for database in ["scram", "md5", "clear", "trusted", "closed"] {
         postgres.execute("postgres", &format!("CREATE DATABASE {database}")).await;
     }
-    let methods: Vec<(&str, &str, &str, &[&str], Result<&str, &str>)> = vec![
+    type Method<'a> = (&'a str, &'a str, &'a str, &'a [&'a str], Result<&'a str, &'a str>);
+    let methods: Vec<Method<'_>> = vec![
         ("scram_plain", "scram", "disable", &[CREATION], Ok("SCRAM-SHA-256$")),
         ("scram_tls", "scram", "require", &[CREATION], Ok("SCRAM-SHA-256$")),
         // The method md5 asks for SCRAM where the stored password is one.

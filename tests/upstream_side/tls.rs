@@ -19,7 +19,8 @@ async fn each_sslmode_accepts_what_libpq_would_and_nothing_else() {
     let (right, wrong) = (roots(&ca.file()), roots(&other_ca.file()));
     // Name, server, host, sslmode, roots; whether TLS is used, or why there is no service.
     let no_tls = "the server does not offer TLS";
-    let cases: Vec<(&str, &Postgres, &str, &str, &str, Result<bool, &str>)> = vec![
+    type Case<'a> = (&'a str, &'a Postgres, &'a str, &'a str, &'a str, Result<bool, &'a str>);
+    let cases: Vec<Case<'_>> = vec![
         ("disable", &good, "127.0.0.1", "disable", "", Ok(false)),
         ("prefer", &good, "127.0.0.1", "prefer", "", Ok(true)),
         ("prefer_other_name", &good, "localhost", "prefer", "", Ok(true)),
