@@ -6,6 +6,8 @@
 mod support;
 mod wire_client;
 
+#[path = "modes/copies.rs"]
+mod copies;
 #[path = "modes/differential.rs"]
 mod differential;
 #[path = "modes/random.rs"]

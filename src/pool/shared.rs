@@ -179,10 +179,11 @@ impl Pool {
         usize::try_from(distance.saturating_add(after) & 63).ok()
     }
 
-    fn kick_hungry(&self) {
-        let hungry = self.hungry.load(Ordering::Acquire);
+    /// A place is free: its own shard and those that asked may want it.
+    fn kick(&self, shard: usize) {
+        let wanted = self.hungry.load(Ordering::Acquire) | (1 << shard);
         for (shard, port) in self.ports.iter().enumerate() {
-            if hungry & (1 << shard) != 0 {
+            if wanted & (1 << shard) != 0 {
                 port.send(ShardMessage::Kick { pool: self.index });
             }
         }
@@ -215,6 +216,6 @@ impl Drop for Slot {
         if empty {
             self.pool.drained.notify_waiters();
         }
-        self.pool.kick_hungry();
+        self.pool.kick(self.shard);
     }
 }
