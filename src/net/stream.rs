@@ -1,5 +1,6 @@
 //! A byte stream to a client or a server: TCP, Unix, or TLS over either.
 
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -51,6 +52,37 @@ impl Stream {
     #[must_use]
     pub fn with_tls(self, session: ClientConnection) -> Self {
         Self { socket: self.socket, tls: Some(Box::new(session)) }
+    }
+
+    /// Completes the TLS handshake; nothing to do without TLS. Not cancel safe: drop the
+    /// stream if it was cancelled.
+    ///
+    /// # Errors
+    /// What the peer's certificate or the handshake lacks, or the socket's error.
+    pub async fn handshake(&mut self) -> io::Result<()> {
+        poll_fn(|cx| {
+            let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };
+            loop {
+                ready!(flush_tls(tls, &mut self.socket, cx))?;
+                if !tls.is_handshaking() {
+                    return Poll::Ready(Ok(()));
+                }
+                match tls.read_tls(&mut Blocking { socket: &mut self.socket, cx }) {
+                    Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                    Ok(_) => {
+                        let progress = tls.process_new_packets().map_err(io::Error::other);
+                        if progress.is_err() {
+                            // Tell the peer why, if it fits.
+                            let _ = flush_tls(tls, &mut self.socket, cx)?;
+                        }
+                        progress?;
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                    Err(e) => return Poll::Ready(Err(e)),
+                }
+            }
+        })
+        .await
     }
 
     /// Whether TLS is on.

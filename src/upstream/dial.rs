@@ -128,7 +128,7 @@ async fn secure(target: &Target, mut stream: Stream) -> Result<Stream, DialError
     match stream.read_u8().await? {
         b'S' => {
             let mut stream = stream.with_tls(session);
-            stream.flush().await?;
+            stream.handshake().await.map_err(DialError::Handshake)?;
             Ok(stream)
         }
         b'N' if matches!(target.tls, TlsPolicy::IfOffered(_)) => Ok(stream),

@@ -19,6 +19,9 @@ pub enum DialError {
     /// The server has no TLS but `sslmode` asks for it.
     #[error("the server does not offer TLS, which sslmode asks for")]
     NoTls,
+    /// The certificate is not accepted, or the two sides agree on nothing.
+    #[error("TLS handshake failed: {0}; check sslmode, sslrootcert and the server's certificate")]
+    Handshake(#[source] io::Error),
     /// More bytes than its one-byte answer came before TLS began: somebody may be injecting them.
     #[error(
         "unexpected bytes in front of the TLS handshake: closed, because somebody may have injected them"
