@@ -264,6 +264,9 @@ impl Relay {
             Ok(passed) => passed,
             Err(end) => return Step::End(end),
         };
+        if passed.is_empty() {
+            return Step::Again;
+        }
         match self.client.poll_write(cx, passed) {
             Poll::Ready(Ok(written)) => {
                 self.to_client.extend_from_slice(passed.get(written..).unwrap_or_default());
