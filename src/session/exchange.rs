@@ -10,12 +10,14 @@ use std::collections::VecDeque;
 
 use crate::wire::Status;
 
-/// A message that the server answers with ReadyForQuery, or the end of a COPY.
+/// A message that the server answers with ReadyForQuery, or where something begins or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Point {
     Query,
     Sync,
     Call,
+    /// The first message of the extended protocol behind one of these.
+    Begin,
     CopyEnd,
 }
 
@@ -58,7 +60,11 @@ impl Exchange {
             b'F' => self.expect(Point::Call),
             b'S' if self.copy_in => self.skipped = true,
             b'S' => self.expect(Point::Sync),
-            b'P' | b'B' | b'D' | b'E' | b'C' => self.open = true,
+            b'P' | b'B' | b'D' | b'E' | b'C' => {
+                if !std::mem::replace(&mut self.open, true) {
+                    self.owed.push_back(Point::Begin);
+                }
+            }
             b'c' | b'f' => {
                 if self.copy_in {
                     self.copy_in = false;
@@ -95,9 +101,13 @@ impl Exchange {
         self.copy_in = false;
         self.skipped = false;
         while let Some(point) = self.owed.pop_front() {
-            if point != Point::CopyEnd {
+            if !matches!(point, Point::CopyEnd | Point::Begin) {
                 self.answers = self.answers.saturating_sub(1);
                 self.doubtful &= self.answers > 0;
+                // Sent for a COPY that this request turned out not to be: the server skips them.
+                while self.owed.front() == Some(&Point::CopyEnd) {
+                    self.owed.pop_front();
+                }
                 return;
             }
         }
@@ -106,24 +116,31 @@ impl Exchange {
 
     /// The server said CopyInResponse: it skips every Sync up to the end of the data.
     pub(super) fn copy_in(&mut self) {
-        let by_query = self.owed.iter().find(|point| **point != Point::CopyEnd) == Some(&Point::Query);
-        // Behind the Query that this COPY belongs to, or from the start for an Execute.
-        let from = if by_query {
-            self.owed.iter().position(|p| *p == Point::Query).map_or(0, |at| at.saturating_add(1))
-        } else {
-            0
+        let first = self.owed.iter().position(|point| *point != Point::CopyEnd);
+        let by_query = first.and_then(|at| self.owed.get(at)) == Some(&Point::Query);
+        // Behind the Query that this COPY belongs to; or, for an Execute, from where its messages
+        // began: the end of a COPY that was sent before them cannot be meant for it.
+        let from = match first {
+            Some(at) if by_query => at.saturating_add(1),
+            Some(at) if self.owed.get(at) == Some(&Point::Begin) => {
+                self.owed.drain(..=at);
+                0
+            }
+            _ => 0,
         };
-        while self.owed.get(from) == Some(&Point::Sync) {
+        while let Some(point @ (Point::Sync | Point::Begin)) = self.owed.get(from).copied() {
             self.owed.remove(from);
-            self.answers = self.answers.saturating_sub(1);
-            self.skipped = true;
+            if point == Point::Sync {
+                self.answers = self.answers.saturating_sub(1);
+                self.skipped = true;
+            }
         }
         if self.owed.get(from) == Some(&Point::CopyEnd) {
             self.owed.remove(from);
         } else {
             self.copy_in = true;
         }
-        if !by_query && self.owed.is_empty() {
+        if !by_query && self.answers == 0 {
             // The Sync that ends an Execute's COPY is still to come.
             self.open = true;
         }
@@ -211,6 +228,12 @@ mod tests {
             ">P >B >E <G >d >c >S <I",
             ">P >B >E >d >c >S <G <I",
             ">P >B >E >S <G >d >S >c >S <I",
+            // An end of data that nobody waited for, ahead of a COPY by Execute.
+            ">Q >f >P >B >E >S <E <I <G >d >c >S <I",
+            ">Q >c >P >B >E >S <I <G >d >c >S <I",
+            ">P >B >E >S >c >P >B >E >S <I <G >d >c >S <I",
+            // Two blind ones by Execute in one go.
+            ">P >B >E >d >c >B >E >d >c >S <G <G <I",
             // The client notices an error late and goes on sending data.
             ">Q <G >d <E <I >d >c",
         ] {
@@ -328,7 +351,7 @@ mod tests {
         #[test]
         fn at_rest_only_when_all_is_answered(
             requests in prop::collection::vec(prop::sample::select(vec![
-                "Q", "PBES", "PBEPBES", "PxBES", "qddc", "qdf", "PBeSddcS", "PBeddcS", "PBeSdfS", "S", "PBEHS", "PBEQ", "xQS", "xQQS",
+                "Q", "PBES", "PBEPBES", "PxBES", "qddc", "qdf", "PBeSddcS", "PBeddcS", "PBeSdfS", "S", "PBEHS", "Qf", "Qc", "PBESc", "PBEQ", "xQS", "xQQS",
             ]), 1..12),
             lags in prop::collection::vec(0usize..6, 0..80),
         ) {
