@@ -60,10 +60,9 @@ impl Exchange {
             b'F' => self.expect(Point::Call),
             b'S' if self.copy_in => self.skipped = true,
             b'S' => self.expect(Point::Sync),
-            b'P' | b'B' | b'D' | b'E' | b'C' => {
-                if !std::mem::replace(&mut self.open, true) {
-                    self.owed.push_back(Point::Begin);
-                }
+            b'P' | b'B' | b'D' | b'E' | b'C' if !self.open => {
+                self.open = true;
+                self.owed.push_back(Point::Begin);
             }
             b'c' | b'f' => {
                 if self.copy_in {
