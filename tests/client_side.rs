@@ -8,6 +8,8 @@ mod wire_client;
 
 #[path = "client_side/cancel.rs"]
 mod cancel;
+#[path = "client_side/endings.rs"]
+mod endings;
 #[path = "client_side/leaving.rs"]
 mod leaving;
 #[path = "client_side/limits.rs"]

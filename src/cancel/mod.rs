@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::RngExt;
+use tokio::sync::oneshot;
 
 use crate::pool::{ClientId, ShardMessage, ShardPort};
 use crate::wire::{CancelKey, ProtocolVersion};
@@ -60,12 +61,18 @@ impl Cancels {
         }
     }
 
-    /// Cancels what the client with this key runs; false if nobody has it.
-    #[must_use]
-    pub fn cancel(&self, key: &CancelKey) -> bool {
+    /// Cancels what the client with this key runs, and waits until its server has dealt with that.
+    ///
+    /// As with PostgreSQL, what comes after the end of this is not hit: a server may signal the
+    /// process more than once before it closes the connection that asked for it.
+    pub async fn cancel(&self, key: &CancelKey) {
         let route = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied();
         let port = route.and_then(|route| self.shards.get(route.shard).zip(Some(route.client)));
-        port.map(|(port, client)| port.send(ShardMessage::CancelClient { client })).is_some()
+        if let Some((port, client)) = port {
+            let (done, dealt_with) = oneshot::channel();
+            port.send(ShardMessage::CancelClient { client, done });
+            let _ = dealt_with.await;
+        }
     }
 }
 
@@ -92,22 +99,30 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::poll;
+
     use super::*;
 
-    #[test]
-    fn a_key_reaches_its_client_until_it_is_dropped() {
+    #[tokio::test]
+    async fn a_key_reaches_its_client_until_it_is_dropped() {
         let (port, mut words) = ShardPort::new();
         let cancels = Cancels::new(vec![port]);
         let registration = cancels.register(0, ClientId(7), ProtocolVersion { minor: 0 }, None);
         let mut wrong = registration.key().clone();
         assert_eq!(wrong.secret.len(), 4);
         wrong.secret[0] ^= 1;
-        assert!(!cancels.cancel(&wrong));
-        assert!(cancels.cancel(registration.key()));
-        assert!(matches!(words.try_recv(), Ok(ShardMessage::CancelClient { client: ClientId(7) })));
+        cancels.cancel(&wrong).await;
+        assert!(words.try_recv().is_err());
         let key = registration.key().clone();
+        let mut cancel = Box::pin(cancels.cancel(&key));
+        assert!(poll!(&mut cancel).is_pending());
+        let Ok(ShardMessage::CancelClient { client: ClientId(7), done }) = words.try_recv() else { panic!() };
+        assert!(poll!(&mut cancel).is_pending());
+        drop(done);
+        cancel.await;
         drop(registration);
-        assert!(!cancels.cancel(&key));
+        cancels.cancel(&key).await;
+        assert!(words.try_recv().is_err());
         let long = cancels.register(0, ClientId(8), ProtocolVersion { minor: 2 }, Some(4711));
         assert_eq!((long.key().pid, long.key().secret.len()), (4711, 32));
     }

@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::profile::Profile;
@@ -19,6 +20,9 @@ use crate::wire::{CancelKey, Encoder};
 /// Numbers clients of this process, from 1, over all shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(pub u64);
+
+/// Dropped when a server has dealt with a CancelRequest; nothing is ever sent.
+pub(super) type CancelDone = oneshot::Sender<Infallible>;
 
 /// One row of SHOW SERVERS.
 #[derive(Debug, Clone)]

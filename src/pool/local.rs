@@ -14,7 +14,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::conn::{ClientId, Conn, DetachedConn, Registry, ServerRow, Tether};
+use super::conn::{CancelDone, ClientId, Conn, DetachedConn, Registry, ServerRow, Tether};
 use super::places::{CheckoutError, Places};
 use super::profile::Profile;
 use super::settings::PoolMode;
@@ -324,7 +324,7 @@ impl LocalPool {
     pub(super) fn cancel_busy(&self, generation: GenerationId) {
         for tether in self.registry.all() {
             if tether.generation.id() == generation && tether.holder().is_some() {
-                self.cancel_tether(tether);
+                self.cancel_tether(tether, None);
             }
         }
     }
@@ -339,18 +339,23 @@ impl LocalPool {
         }
     }
 
-    /// Cancels what this client runs at this moment. True if it holds a connection here.
-    pub(super) fn cancel_client(&self, client: ClientId) -> bool {
+    /// Cancels what this client runs at this moment; gives `done` back if it holds nothing here.
+    pub(super) fn cancel_client(&self, client: ClientId, done: CancelDone) -> Option<CancelDone> {
         let held = self.registry.all().into_iter().find(|tether| tether.holder() == Some(client));
-        held.map(|tether| self.cancel_tether(tether)).is_some()
+        let Some(tether) = held else { return Some(done) };
+        self.cancel_tether(tether, Some(done));
+        None
     }
 
-    fn cancel_tether(&self, tether: Rc<Tether>) {
+    fn cancel_tether(&self, tether: Rc<Tether>, done: Option<CancelDone>) {
         let pool = self.pool.clone();
         // Before anything else runs on this thread: from here on the connection cannot
         // change hands until the request has been answered.
         tether.cancel_begins();
-        spawn_local(async move { send_cancel(&pool, &tether).await });
+        spawn_local(async move {
+            send_cancel(&pool, &tether).await;
+            drop(done);
+        });
     }
 
     /// Another shard wants up to `wanted` connections.

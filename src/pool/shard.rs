@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::conn::{ClientId, DetachedConn, ServerRow};
+use super::conn::{CancelDone, ClientId, DetachedConn, ServerRow};
 use super::local::{LocalPool, PoolCounts};
 use super::shared::Pool;
 use crate::credentials::{CutReason, Generation, GenerationId};
@@ -81,6 +81,8 @@ pub enum ShardMessage {
     CancelClient {
         /// Which client.
         client: ClientId,
+        /// Dropped when the server has dealt with it.
+        done: CancelDone,
     },
     /// Say what there is.
     Snapshot {
@@ -199,8 +201,9 @@ impl PoolShard {
             ShardMessage::Cut { pool, generation, reason } => {
                 local(pool).into_iter().for_each(|local| local.cut(generation, reason));
             }
-            ShardMessage::CancelClient { client } => {
-                let _ = self.pools.iter().any(|local| local.cancel_client(client));
+            ShardMessage::CancelClient { client, done } => {
+                // Who holds nothing has nothing that could be cancelled.
+                let _ = self.pools.iter().try_fold(done, |done, local| local.cancel_client(client, done));
             }
             ShardMessage::Snapshot { reply } => {
                 let pools = self.pools.iter();

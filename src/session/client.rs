@@ -41,6 +41,7 @@ pub(super) async fn serve(shard: Rc<Shard>, stream: Stream, address: Option<Sock
     let mut admitted = match Box::pin(greet(shard, stream, address, seat)).await {
         Ok(admitted) => admitted,
         Err(Away::Silent) => return,
+        Err(Away::Served(stream)) => return Box::pin(say(stream, Vec::new())).await,
         Err(Away::Told(stream, fields)) => {
             debug!(sqlstate = %fields.sqlstate, reason = %fields.message, "client refused");
             return Box::pin(say(stream, fields.encode())).await;
@@ -63,6 +64,8 @@ struct Admitted {
 enum Away {
     /// It wants nothing more, or is gone.
     Silent,
+    /// It got what it came for.
+    Served(Stream),
     /// It is told why.
     Told(Stream, ErrorFields),
 }
@@ -94,8 +97,8 @@ async fn greet(
         Greeting::Left => Err(Away::Silent),
         Greeting::Cancel(key) => {
             // As PostgreSQL does, nothing is said of whether the key is known.
-            let _ = shard.cancels.cancel(&key);
-            Err(Away::Silent)
+            shard.cancels.cancel(&key).await;
+            Err(Away::Served(stream))
         }
         Greeting::Startup { version, params, unknown_options, early } => {
             let max = shard.crowd.settings().max_clients;
@@ -331,7 +334,7 @@ fn console(shard: &Rc<Shard>, stream: Stream, hello: Hello, seat: &Seat) {
 /// Leaves nothing of the session on its upstream, and says why to a client that is still there.
 async fn goodbye(relay: Relay, end: End) {
     let said = match end {
-        End::ClientLeft | End::Terminated | End::Said => None,
+        End::ClientLeft | End::Terminated | End::Overdue | End::Said => None,
         End::Refused(fields) => Some(fields),
     };
     let (stream, unsent, at_boundary) = relay.part();

@@ -11,6 +11,8 @@ pub(super) enum End {
     ClientLeft,
     /// The client said Terminate.
     Terminated,
+    /// The same, and what it had asked for was not over in time.
+    Overdue,
     /// The server's own last word has been passed on.
     Said,
     /// We have a last word.
@@ -22,6 +24,7 @@ impl fmt::Display for End {
         match self {
             Self::ClientLeft => f.write_str("client_left"),
             Self::Terminated => f.write_str("terminated"),
+            Self::Overdue => f.write_str("overdue"),
             Self::Said => f.write_str("server_ended"),
             Self::Refused(fields) => write!(f, "{} {}", fields.sqlstate, fields.message),
         }

@@ -5,6 +5,7 @@ mod client;
 mod end;
 mod exchange;
 mod greeting;
+mod leaving;
 mod listener;
 mod profiles;
 mod refusal;

@@ -15,6 +15,7 @@ use bytes::{Buf, BytesMut};
 use super::answers::{Answer, AnswerScan};
 use super::end::End;
 use super::exchange::Exchange;
+use super::leaving::Leaving;
 use super::refusal;
 use super::shard::{ClientCell, ClientState, SCRATCH, Shard};
 use crate::net::Stream;
@@ -22,13 +23,13 @@ use crate::pool::{Conn, LocalPool, PoolMode, Profile, Waiting, is_suspicious};
 use crate::wire::{Encoder, HeaderScan, Status, align_query};
 
 #[derive(Debug)]
-enum Hold {
+pub(super) enum Hold {
     Idle,
     Waiting(Waiting),
     Active(Conn),
 }
 
-enum Step {
+pub(super) enum Step {
     /// Something moved: look again.
     Again,
     /// Nothing to do until somebody wakes us.
@@ -42,23 +43,23 @@ pub(super) struct Relay {
     shard: Rc<Shard>,
     local: Rc<LocalPool>,
     cell: Rc<ClientCell>,
-    client: Stream,
+    pub(super) client: Stream,
     /// The settings that an upstream must have for this client; empty in session
     /// mode, where they were given at login.
     profile: Arc<Profile>,
     session_mode: bool,
-    hold: Hold,
-    requests: HeaderScan,
+    pub(super) hold: Hold,
+    pub(super) requests: HeaderScan,
     answers: AnswerScan,
-    exchange: Exchange,
+    pub(super) exchange: Exchange,
     /// Read from the client, not passed on yet.
-    ahead: BytesMut,
+    pub(super) ahead: BytesMut,
     /// Owed to the upstream.
-    to_server: BytesMut,
+    pub(super) to_server: BytesMut,
     /// Owed to the client.
-    to_client: BytesMut,
-    /// The client said Terminate.
-    leaving: bool,
+    pub(super) to_client: BytesMut,
+    /// The client said Terminate, or is gone with its Terminate in `ahead`.
+    pub(super) leaving: Option<Box<Leaving>>,
     /// The answer to our own aligning query is still to come.
     aligning: bool,
     align_failed: bool,
@@ -90,7 +91,7 @@ impl Relay {
             ahead,
             to_server: BytesMut::new(),
             to_client: BytesMut::new(),
-            leaving: false,
+            leaving: None,
             aligning: false,
             align_failed: false,
             server_said: false,
@@ -187,9 +188,10 @@ impl Relay {
                 self.pass_on(cx, &[])
             }
             Poll::Ready(Err(error)) => Step::End(End::Refused(refusal::checkout(error))),
+            Poll::Pending if self.leaving.is_some() => self.is_overdue(cx).map_or(Step::Park, Step::End),
             Poll::Pending => {
                 if matches!(self.flush_client(cx), Poll::Ready(Err(_))) || self.read_ahead(cx, scratch) {
-                    return Step::End(End::ClientLeft);
+                    return self.client_left();
                 }
                 Step::Park
             }
@@ -202,10 +204,13 @@ impl Relay {
             let fields = refusal::cut(reason, conn.generation());
             return Step::End(End::Refused(fields));
         }
+        if self.leaving.is_some() {
+            return self.poll_leaving(cx, scratch);
+        }
         let mut moved = false;
         match self.flush_client(cx) {
             Poll::Ready(Ok(())) => match self.poll_server(cx, scratch) {
-                Step::Again if self.at_rest() && !self.session_mode && !self.leaving => {
+                Step::Again if self.at_rest() && !self.session_mode => {
                     self.let_go();
                     return Step::Again;
                 }
@@ -219,19 +224,17 @@ impl Relay {
         let clear = self.flush_server(cx).is_ready();
         // A Query counts from its header on: the rest of it has to follow.
         let wanted = self.exchange.wants_client() || !self.requests.at_boundary();
-        if clear && !self.leaving && wanted {
+        if clear && wanted {
             match self.poll_client(cx, scratch) {
                 Step::Again => moved = true,
                 Step::Park => {}
                 end @ Step::End(_) => return end,
             }
-        } else if !self.leaving && self.read_ahead(cx, scratch) {
-            return Step::End(End::ClientLeft);
+        } else if self.read_ahead(cx, scratch) {
+            return self.client_left();
         }
-        // In doubt, an answer that looks owed may never come.
-        let done = self.exchange.quiet() || self.exchange.uncertain();
-        if self.leaving && done && self.to_client.is_empty() {
-            return Step::End(End::Terminated);
+        if self.leaving.is_some() {
+            return Step::Again;
         }
         if self.at_rest() {
             if self.shard.stopping.get() && self.session_mode {
@@ -245,18 +248,21 @@ impl Relay {
         if moved { Step::Again } else { Step::Park }
     }
 
+    /// The client is gone: at once, or after what it had asked for up to its Terminate.
+    fn client_left(&mut self) -> Step {
+        if !self.said_terminate() {
+            return Step::End(End::ClientLeft);
+        }
+        self.client_is_gone();
+        Step::Again
+    }
+
     /// Reads from the server and writes straight on to the client.
-    fn poll_server(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+    pub(super) fn poll_server(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
         let Hold::Active(conn) = &mut self.hold else { return Step::Park };
         let n = match conn.stream.poll_read(cx, scratch) {
             Poll::Pending => return Step::Park,
-            Poll::Ready(Ok(0) | Err(_)) => {
-                return Step::End(if self.server_said {
-                    End::Said
-                } else {
-                    End::Refused(refusal::server_gone())
-                });
-            }
+            Poll::Ready(Ok(0) | Err(_)) => return Step::End(self.server_is_gone()),
             Poll::Ready(Ok(n)) => n,
         };
         let bytes = scratch.get(..n).unwrap_or_default();
@@ -267,9 +273,16 @@ impl Relay {
         if passed.is_empty() {
             return Step::Again;
         }
+        if let Some(step) = self.leaving.as_mut().and_then(|leaving| leaving.throw_away(passed.len())) {
+            return step;
+        }
         match self.client.poll_write(cx, passed) {
             Poll::Ready(Ok(written)) => {
                 self.to_client.extend_from_slice(passed.get(written..).unwrap_or_default());
+                Step::Again
+            }
+            Poll::Ready(Err(_)) if self.leaving.is_some() => {
+                self.client_is_gone();
                 Step::Again
             }
             Poll::Ready(Err(_)) => Step::End(End::ClientLeft),
@@ -277,6 +290,18 @@ impl Relay {
                 self.to_client.extend_from_slice(passed);
                 Step::Again
             }
+        }
+    }
+
+    fn server_is_gone(&mut self) -> End {
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.is_passed_on()) {
+            // As it was told to: there is nothing left to cancel.
+            self.server_said = true;
+            End::Terminated
+        } else if self.server_said {
+            End::Said
+        } else {
+            End::Refused(refusal::server_gone())
         }
     }
 
@@ -327,7 +352,7 @@ impl Relay {
     }
 
     /// Reads from the client and passes on.
-    fn poll_client(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+    pub(super) fn poll_client(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
         let usable = if self.requests.at_boundary() { self.ahead.len() >= 5 } else { !self.ahead.is_empty() };
         if usable {
             return self.pass_on(cx, &[]);
@@ -363,7 +388,7 @@ impl Relay {
             }
             match self.requests.next(&mut rest) {
                 Ok(Some(header)) if header.kind == b'X' => {
-                    self.leaving = true;
+                    self.leaving.get_or_insert_default();
                     self.requests = HeaderScan::default();
                     break bytes.get(..here).unwrap_or_default();
                 }
@@ -399,7 +424,7 @@ impl Relay {
         self.to_server.extend_from_slice(bytes.get(written..).unwrap_or_default());
     }
 
-    fn flush_server(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn flush_server(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Hold::Active(conn) = &mut self.hold else { return Poll::Ready(()) };
         while !self.to_server.is_empty() {
             match conn.stream.poll_write(cx, &self.to_server) {
@@ -411,7 +436,7 @@ impl Relay {
         conn.stream.poll_flush(cx).map(|_| ())
     }
 
-    fn flush_client(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    pub(super) fn flush_client(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         while !self.to_client.is_empty() {
             match self.client.poll_write(cx, &self.to_client) {
                 Poll::Ready(Ok(n)) => self.to_client.advance(n),
@@ -439,7 +464,7 @@ impl Relay {
         self.exchange.at_rest() && self.clean()
     }
 
-    fn clean(&self) -> bool {
+    pub(super) fn clean(&self) -> bool {
         !self.aligning
             && self.to_server.is_empty()
             && self.answers.at_boundary()

@@ -97,6 +97,39 @@ async fn a_cancel_that_comes_too_late_never_hits_the_next_client() {
     assert_eq!(cancelled.value("SELECT 'fine'").await, "fine");
 }
 
+/// As drivers do it: a statement that takes about as long as its timeout; the CancelRequest's
+/// connection is read to its end, the answer too, and then the next statement goes out at once.
+async fn race(client: &mut WireClient, rounds: u32) -> u32 {
+    let mut hits = 0;
+    for round in 0..rounds {
+        // One to some milliseconds: the server needs one to fork what takes the CancelRequest.
+        let some_milliseconds =
+            format!("SELECT count(*) FROM generate_series(1, {})", (round % 7 + 1) * 4000);
+        client.send(&query(&some_milliseconds)).await;
+        tokio::time::sleep(Duration::from_micros(u64::from(round % 20) * 100)).await;
+        client.cancel().await;
+        let answer = client.until_ready().await;
+        hits += u32::from(sqlstates(&answer) == ["57014"]);
+        let answer = client.query(&some_milliseconds).await;
+        assert_eq!(sqlstates(&answer), Vec::<String>::new(), "in round {round}: {answer:?}");
+    }
+    hits
+}
+
+#[tokio::test]
+async fn a_cancel_never_hits_the_same_clients_next_statement() {
+    const ROUNDS: u32 = 700;
+    for mode in ["session", "transaction"] {
+        let stand = or_skip!(Stand::start_with(Plan { mode, threads: 2, ..Plan::default() }).await);
+        let hits = race(&mut stand.client().await, ROUNDS).await;
+        assert!((1..ROUNDS).contains(&hits), "{mode}: {hits}");
+        if mode == "session" {
+            let hits = race(&mut stand.direct().await, ROUNDS).await;
+            assert!((1..ROUNDS).contains(&hits), "direct: {hits}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn control_c_in_psql_cancels_its_query() {
     let stand = or_skip!(Stand::start().await);

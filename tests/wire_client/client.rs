@@ -59,6 +59,8 @@ pub struct WireClient {
     stream: Box<dyn Duplex>,
     buffer: BytesMut,
     place: Place,
+    /// To reset the connection by.
+    socket: Option<std::net::TcpStream>,
     /// ParameterStatus since the startup, in order.
     pub params: Vec<(String, String)>,
     pub pid: u32,
@@ -76,11 +78,14 @@ impl std::fmt::Debug for WireClient {
 impl WireClient {
     /// A socket on which nothing was said yet.
     pub async fn open(place: &Place) -> io::Result<Self> {
+        let mut socket = None;
         let stream: Box<dyn Duplex> = match place {
             Place::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                Box::new(stream)
+                let stream = stream.into_std()?;
+                socket = Some(stream.try_clone()?);
+                Box::new(TcpStream::from_std(stream)?)
             }
             Place::Unix(path) => Box::new(UnixStream::connect(path).await?),
         };
@@ -88,6 +93,7 @@ impl WireClient {
             stream,
             buffer: BytesMut::new(),
             place: place.clone(),
+            socket,
             params: Vec::new(),
             pid: 0,
             secret: Vec::new(),
@@ -101,6 +107,7 @@ impl WireClient {
             stream: Box::new(tokio::io::join(half, tokio::io::sink())),
             buffer: BytesMut::new(),
             place: Place::loopback(0),
+            socket: None,
             params: Vec::new(),
             pid: 0,
             secret: Vec::new(),
@@ -186,6 +193,39 @@ impl WireClient {
             }
         }
         messages
+    }
+
+    /// Reads up to a number of ReadyForQuery and then a message of the type `last`; 0: reads nothing.
+    pub async fn hear(&mut self, ready: usize, last: u8) {
+        if last == 0 {
+            return;
+        }
+        let mut left = if last == b'Z' { ready.saturating_sub(1) } else { ready };
+        loop {
+            let message = self.next().await.expect("the end of the stream came first");
+            if left == 0 && message.kind == last {
+                return;
+            }
+            left -= usize::from(message.kind == b'Z' && left > 0);
+        }
+    }
+
+    /// Reads whatever comes until the other side is gone, politely or not.
+    pub async fn until_gone(&mut self) {
+        let mut sink = vec![0; 1 << 16];
+        while timeout(PATIENCE, self.stream.read(&mut sink)).await.expect("an end in time").unwrap_or(0) > 0 {
+        }
+    }
+
+    /// Leaves with an RST.
+    pub fn reset(self) {
+        let socket = self.socket.as_ref().expect("TCP");
+        socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Says that nothing more will come, and can still read.
+    pub async fn half_close(&mut self) {
+        let _ = self.stream.shutdown().await;
     }
 
     /// Everything up to the end of the stream.
