@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::problem::Findings;
 use super::section::Section;
 use super::vault::{must_be_readable, should_be_readable};
-use crate::credentials::SourceSettings;
+use crate::credentials::{LocalSettings, SourceSettings};
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PoolMode, PoolSettings};
 use crate::upstream::UpstreamSettings;
@@ -277,14 +277,14 @@ fn read_local(section: &Section<'_>, findings: &mut Findings) -> Option<SourceSe
         );
         section.error("default_ttl", &what, "make it at most max_ttl", findings);
     }
-    Some(SourceSettings::Local {
+    Some(SourceSettings::Local(LocalSettings {
         admin_url_file: admin_url_file?,
         creation_statements: creation?,
         renew_statements: section.texts("renew_statements", findings).unwrap_or_default(),
         revocation_statements: section.texts("revocation_statements", findings).unwrap_or_default(),
         default_ttl,
         max_ttl,
-    })
+    }))
 }
 
 const CREATION: &str = "for example: CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' \
