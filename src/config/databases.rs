@@ -137,7 +137,8 @@ fn read_host(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
     Some(host)
 }
 
-/// As libpq has it: nothing of it applies to a Unix socket, and the system's roots only go with verify-full.
+/// As libpq has it: nothing of it applies to a Unix socket, the system's roots only go with verify-full, and
+/// with a root file require is verify-ca.
 fn read_tls(section: &Section<'_>, over_socket: bool, findings: &mut Findings) -> (SslMode, SslRoots) {
     let modes = [
         ("disable", SslMode::Disable),
@@ -156,7 +157,11 @@ fn read_tls(section: &Section<'_>, over_socket: bool, findings: &mut Findings) -
         }
         None => SslRoots::System,
     };
-    let verifies = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull);
+    let verifies = match mode {
+        SslMode::Disable | SslMode::Prefer => false,
+        SslMode::Require => roots != SslRoots::System,
+        SslMode::VerifyCa | SslMode::VerifyFull => true,
+    };
     if over_socket {
         if verifies || mode == SslMode::Require {
             let what = "asks for TLS, which a Unix socket does not have";

@@ -222,7 +222,8 @@ fn database(report: &mut Report<'_>, pool: &PoolSettings, source: &SourceSetting
         &upstream.dbname,
         format!("Clients that ask for {:?} reach {:?} on the server.", pool.name, upstream.dbname),
     );
-    let (sslmode, tls) = tls_sentence(upstream.sslmode, upstream.socket_dir().is_some());
+    let (sslmode, tls) =
+        tls_sentence(upstream.sslmode, &upstream.sslrootcert, upstream.socket_dir().is_some());
     report.item(&at("sslmode"), sslmode, tls);
     if let SslRoots::File(file) = &upstream.sslrootcert {
         report.item(&at("sslrootcert"), file.display(), "Only the CAs in this file are trusted.");
@@ -291,11 +292,15 @@ fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> Stri
     );
 }
 
-fn tls_sentence(mode: SslMode, over_socket: bool) -> (&'static str, &'static str) {
+fn tls_sentence(mode: SslMode, roots: &SslRoots, over_socket: bool) -> (&'static str, &'static str) {
     match mode {
         _ if over_socket => ("disable", "A Unix socket needs no TLS."),
         SslMode::Disable => ("disable", "No TLS: queries and data are readable on the way."),
         SslMode::Prefer => ("prefer", "TLS if the server has it, but nobody checks who answers."),
+        SslMode::Require if *roots != SslRoots::System => (
+            "require",
+            "TLS always; as there is a root file, the certificate must be signed by a trusted CA.",
+        ),
         SslMode::Require => ("require", "TLS always, but nobody checks who answers."),
         SslMode::VerifyCa => ("verify-ca", "TLS, and the certificate must be signed by a trusted CA."),
         SslMode::VerifyFull => {

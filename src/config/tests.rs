@@ -119,6 +119,18 @@ fn every_rule_of_a_database_is_told() {
             "`databases.app.sslrootcert` is set but sslmode does not verify anything",
         ),
         (
+            "sslmode = \"require\"\nsslrootcert = \"system\"",
+            "`databases.app.sslrootcert` is set but sslmode does not verify anything",
+        ),
+        (
+            "sslmode = \"prefer\"\nsslrootcert = \"/dev/null\"",
+            "`databases.app.sslrootcert` is set but sslmode does not verify anything",
+        ),
+        (
+            "sslmode = \"require\"\nsslrootcert = \"/none.pem\"",
+            "`databases.app.sslrootcert` names /none.pem, which cannot be read",
+        ),
+        (
             "sslmode = \"verify-full\"\nsslrootcert = \"/none.pem\"",
             "`databases.app.sslrootcert` names /none.pem, which cannot be read",
         ),
@@ -400,4 +412,14 @@ fn what_a_configuration_means_is_said_in_sentences() {
     assert!(text.contains("Resolves to 10.0.0.7 now"), "{text}");
     assert!(text.contains("The token comes from the environment"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
+    for (keys, sentence) in [
+        ("sslmode = \"require\"", "TLS always, but nobody checks who answers."),
+        (
+            "sslmode = \"require\"\nsslrootcert = \"/dev/null\"",
+            "TLS always; as there is a root file, the certificate must be signed by a trusted CA.",
+        ),
+    ] {
+        let text = explain(&parsed(&format!("{VAULT}{keys}"), &variables).unwrap(), &SmallHost);
+        assert!(text.contains(sentence), "{sentence}\n---\n{text}");
+    }
 }
