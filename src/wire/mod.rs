@@ -18,4 +18,4 @@ pub use startup::{
     CancelKey, MAX_STARTUP_PACKET, Opening, ProtocolVersion, StartupError, StartupParams, opening,
     parse_options, startup_packet_len,
 };
-pub use view::{DataRow, Status, backend_key, parameter_status, ready_status, sqlstate_of};
+pub use view::{DataRow, Status, backend_key, parameter_status, ready_status};
