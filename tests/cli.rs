@@ -67,6 +67,40 @@ fn check_and_run_tell_every_error_at_once_and_fail() {
 }
 
 #[test]
+fn what_kubernetes_and_docker_set_for_a_neighbour_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("leasehold.toml"), MINIMAL).unwrap();
+    let mut variables = vec![
+        ("VAULT_ADDR", "https://vault.example.com:8200"),
+        ("LEASEHOLD_VAULT__AUTH__SECRET_ID", "hunter2"),
+        ("LEASEHOLD_DATABASES__APP__PORT", "5433"),
+        ("LEASEHOLD_SERVICE_HOST", "10.0.0.1"),
+        ("LEASEHOLD_SERVICE_PORT", "6432"),
+        ("LEASEHOLD_PORT", "tcp://10.0.0.1:6432"),
+        ("LEASEHOLD_PORT_6432_TCP", "tcp://10.0.0.1:6432"),
+        ("LEASEHOLD_PORT_6432_TCP_ADDR", "10.0.0.1"),
+        ("LEASEHOLD_METRICS_SERVICE_HOST", "10.0.0.2"),
+        ("LEASEHOLD_METRICS_SERVICE_PORT", "9090"),
+        ("LEASEHOLD_METRICS_SERVICE_PORT_HTTP_METRICS", "9090"),
+        ("LEASEHOLD_METRICS_PORT", "tcp://10.0.0.2:9090"),
+        ("LEASEHOLD_METRICS_PORT_9090_TCP_PROTO", "tcp"),
+        ("LEASEHOLD_OLD_NAME", "/web/leasehold-old"),
+        ("LEASEHOLD_OLD_ENV_LEASEHOLD_THREADS", "2"),
+    ];
+    let output = leasehold(directory.path(), &["check"], &variables);
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(out.contains("port = 5433   ($LEASEHOLD_DATABASES__APP__PORT)"), "{out}");
+
+    variables.push(("LEASEHOLD_DATABASES__APP__DB_NAME", "app"));
+    let output = leasehold(directory.path(), &["check"], &variables);
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err.contains("the configuration has 1 error\n"), "{err}");
+    assert!(err.contains("did you mean LEASEHOLD_DATABASES__APP__DBNAME?"), "{err}");
+}
+
+#[test]
 fn a_file_that_is_named_must_exist() {
     let directory = tempfile::tempdir().unwrap();
     for (arguments, variables) in [

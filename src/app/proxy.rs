@@ -16,8 +16,8 @@ use super::stats::PoolStats;
 use crate::admin::{Console, ConsolePool};
 use crate::cancel::Cancels;
 use crate::credentials::{
-    Fleet, Keeper, KeeperSnapshot, LocalSettings, LocalSource, Source, SourceError, SourceSettings,
-    VaultSettings, VaultSource,
+    Fleet, Keeper, KeeperSnapshot, LocalSource, Source, SourceError, SourceSettings, VaultSettings,
+    VaultSource,
 };
 use crate::net::TlsError;
 use crate::pool::{Pool, PoolSettings, ShardPort};
@@ -256,16 +256,14 @@ fn make_source(
 ) -> Result<Arc<dyn Source>, StartError> {
     let database = || pool.name.clone();
     let wrong = |source| StartError::Source { database: database(), source };
-    if let Some(local) = LocalSettings::of_pool(source, &pool.name, pool.upstream.role.as_deref()) {
-        return Ok(Arc::new(LocalSource::new(local).map_err(wrong)?));
-    }
     match source {
         SourceSettings::Vault { path } => {
             let vault = vault.ok_or_else(|| StartError::NoVault { database: database() })?;
             Ok(Arc::new(VaultSource::new(vault.clone(), path.clone()).map_err(wrong)?))
         }
-        SourceSettings::Local { .. } => {
-            Err(wrong(SourceError::Misconfigured { message: "not a source that is known here".into() }))
+        SourceSettings::Local(local) => {
+            let role = pool.upstream.role.as_deref();
+            Ok(Arc::new(LocalSource::new(local.clone(), &pool.name, role).map_err(wrong)?))
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::problem::Findings;
 use super::section::Section;
 use super::vault::{must_be_readable, should_be_readable};
-use crate::credentials::SourceSettings;
+use crate::credentials::{LocalSettings, SourceSettings};
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PoolMode, PoolSettings};
 use crate::upstream::UpstreamSettings;
@@ -137,7 +137,8 @@ fn read_host(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
     Some(host)
 }
 
-/// As libpq has it: nothing of it applies to a Unix socket, and the system's roots only go with verify-full.
+/// As libpq has it: nothing of it applies to a Unix socket, the system's roots only go with verify-full, and
+/// with a root file require is verify-ca.
 fn read_tls(section: &Section<'_>, over_socket: bool, findings: &mut Findings) -> (SslMode, SslRoots) {
     let modes = [
         ("disable", SslMode::Disable),
@@ -156,7 +157,11 @@ fn read_tls(section: &Section<'_>, over_socket: bool, findings: &mut Findings) -
         }
         None => SslRoots::System,
     };
-    let verifies = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull);
+    let verifies = match mode {
+        SslMode::Disable | SslMode::Prefer => false,
+        SslMode::Require => roots != SslRoots::System,
+        SslMode::VerifyCa | SslMode::VerifyFull => true,
+    };
     if over_socket {
         if verifies || mode == SslMode::Require {
             let what = "asks for TLS, which a Unix socket does not have";
@@ -277,14 +282,14 @@ fn read_local(section: &Section<'_>, findings: &mut Findings) -> Option<SourceSe
         );
         section.error("default_ttl", &what, "make it at most max_ttl", findings);
     }
-    Some(SourceSettings::Local {
+    Some(SourceSettings::Local(LocalSettings {
         admin_url_file: admin_url_file?,
         creation_statements: creation?,
         renew_statements: section.texts("renew_statements", findings).unwrap_or_default(),
         revocation_statements: section.texts("revocation_statements", findings).unwrap_or_default(),
         default_ttl,
         max_ttl,
-    })
+    }))
 }
 
 const CREATION: &str = "for example: CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' \

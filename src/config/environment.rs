@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::keys::{self, Known};
+use super::links::is_link;
 use super::names;
 use super::problem::{Findings, Origin};
 use super::tree::{self, Node, Table, Value};
 
 const PREFIX: &str = "LEASEHOLD_";
 
-/// Lays every `LEASEHOLD_…` variable over the tree; unknown ones are errors.
+/// Lays every `LEASEHOLD_…` variable over the tree; unknown ones are errors, unless a neighbour's
+/// name may have made them.
 pub(super) fn overlay(tree: &mut Table, variables: &BTreeMap<String, String>, findings: &mut Findings) {
     for (variable, raw) in variables {
         let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
@@ -27,7 +29,7 @@ pub(super) fn overlay(tree: &mut Table, variables: &BTreeMap<String, String>, fi
                 format!("`{}` is a table", path.join(".")),
                 "name one of its keys after two underscores",
             ),
-            Known::Nothing if is_service_link(rest) => {}
+            Known::Nothing if is_link(variable) => {}
             Known::Nothing => {
                 findings.error(&node.origin, format!("unknown variable {variable}"), advice(&path));
             }
@@ -68,16 +70,6 @@ fn insert(tree: &mut Table, path: &[String], node: Node, findings: &mut Findings
         }
     }
     table.insert(last.clone(), node);
-}
-
-/// Kubernetes sets such variables in every pod beside a Service that is called `leasehold…`:
-/// `LEASEHOLD_SERVICE_HOST`, `LEASEHOLD_PORT`, `LEASEHOLD_PORT_5432_TCP_ADDR` and so on.
-fn is_service_link(rest: &str) -> bool {
-    rest == "PORT"
-        || rest.ends_with("_PORT")
-        || rest.ends_with("SERVICE_HOST")
-        || rest.contains("SERVICE_PORT")
-        || (rest.contains("PORT_") && ["_TCP", "_UDP", "_SCTP"].iter().any(|kind| rest.contains(kind)))
 }
 
 /// The nearest variable, with the database's name kept.
@@ -150,6 +142,8 @@ mod tests {
             ("LEASEHOLD_DATABASES__APP__POOLSIZE", "did you mean LEASEHOLD_DATABASES__APP__POOL_SIZE?"),
             ("LEASEHOLD_LISTEN_TCP", "did you mean LEASEHOLD_LISTEN__TCP?"),
             ("LEASEHOLD_THREAD", "did you mean LEASEHOLD_THREADS?"),
+            ("LEASEHOLD_DATABASES__APP__DB_NAME", "did you mean LEASEHOLD_DATABASES__APP__DBNAME?"),
+            ("LEASEHOLD_DATABASES__APP__SSL_PORT", "did you mean LEASEHOLD_DATABASES__APP__PORT?"),
         ];
         for (variable, advice) in cases {
             let (_, errors) = overlaid("", &[(variable, "1")]);
@@ -160,19 +154,17 @@ mod tests {
     }
 
     #[test]
-    fn our_own_other_variables_and_those_of_kubernetes_are_left_alone() {
+    fn our_own_other_variables_and_a_neighbours_are_left_alone() {
         let names = [
             "LEASEHOLD_CONFIG",
             "LEASEHOLD_TEST_VAULT",
-            "LEASEHOLD_SERVICE_HOST",
-            "LEASEHOLD_SERVICE_PORT_POSTGRES",
             "LEASEHOLD_PORT",
-            "LEASEHOLD_PORT_6432_TCP_ADDR",
             "LEASEHOLD_METRICS_SERVICE_HOST",
             "PATH",
         ];
         for name in names {
-            assert_eq!(overlaid("", &[(name, "tcp://10.0.0.1:6432")]).1, Vec::<String>::new(), "{name}");
+            let (tree, errors) = overlaid("", &[(name, "tcp://10.0.0.1:6432")]);
+            assert_eq!((tree.len(), errors), (0, Vec::new()), "{name}");
         }
     }
 }

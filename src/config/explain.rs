@@ -7,7 +7,7 @@ use super::Loaded;
 use super::host::Host;
 use super::problem::Origin;
 use crate::app::LogFormat;
-use crate::credentials::{RotationSettings, SourceSettings, VaultAuth, VaultSettings};
+use crate::credentials::{LocalSettings, RotationSettings, SourceSettings, VaultAuth, VaultSettings};
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PoolMode, PoolSettings};
 
@@ -222,7 +222,8 @@ fn database(report: &mut Report<'_>, pool: &PoolSettings, source: &SourceSetting
         &upstream.dbname,
         format!("Clients that ask for {:?} reach {:?} on the server.", pool.name, upstream.dbname),
     );
-    let (sslmode, tls) = tls_sentence(upstream.sslmode, upstream.socket_dir().is_some());
+    let (sslmode, tls) =
+        tls_sentence(upstream.sslmode, &upstream.sslrootcert, upstream.socket_dir().is_some());
     report.item(&at("sslmode"), sslmode, tls);
     if let SslRoots::File(file) = &upstream.sslrootcert {
         report.item(&at("sslrootcert"), file.display(), "Only the CAs in this file are trusted.");
@@ -291,11 +292,15 @@ fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> Stri
     );
 }
 
-fn tls_sentence(mode: SslMode, over_socket: bool) -> (&'static str, &'static str) {
+fn tls_sentence(mode: SslMode, roots: &SslRoots, over_socket: bool) -> (&'static str, &'static str) {
     match mode {
         _ if over_socket => ("disable", "A Unix socket needs no TLS."),
         SslMode::Disable => ("disable", "No TLS: queries and data are readable on the way."),
         SslMode::Prefer => ("prefer", "TLS if the server has it, but nobody checks who answers."),
+        SslMode::Require if *roots != SslRoots::System => (
+            "require",
+            "TLS always; as there is a root file, the certificate must be signed by a trusted CA.",
+        ),
         SslMode::Require => ("require", "TLS always, but nobody checks who answers."),
         SslMode::VerifyCa => ("verify-ca", "TLS, and the certificate must be signed by a trusted CA."),
         SslMode::VerifyFull => {
@@ -322,55 +327,49 @@ fn credentials(report: &mut Report<'_>, source: &SourceSettings, at: &dyn Fn(&st
                 ),
             );
         }
-        SourceSettings::Local {
-            admin_url_file,
-            creation_statements,
-            renew_statements,
-            revocation_statements,
-            default_ttl,
-            max_ttl,
-        } => {
-            let middle = span(part(*default_ttl, rotation.at));
-            let (early, late) = bounds(rotation);
-            report.item(&at("source"), "local", "Leasehold issues and removes the users itself.");
-            report.item(
-                &at("admin_url_file"),
-                admin_url_file.display(),
-                "The admin connection's URL is read from this file; never shown.",
-            );
-            report.item(&at("creation_statements"), count(creation_statements), "Run for each new user.");
-            let renew = if renew_statements.is_empty() {
-                "ALTER ROLE … VALID UNTIL is run to extend a life."
-            } else {
-                "Run to extend a life."
-            };
-            report.item(&at("renew_statements"), count(renew_statements), renew);
-            let revoke = if revocation_statements.is_empty() {
-                "Users are removed as Vault does by default."
-            } else {
-                "Run to remove a user."
-            };
-            report.item(&at("revocation_statements"), count(revocation_statements), revoke);
-            let life = span(*default_ttl);
-            report.item(
-                &at("default_ttl"),
-                &life,
-                format!(
-                    "Users live {life}, replaced after about {middle} ({} to {}).",
-                    span(part(*default_ttl, early)),
-                    span(part(*default_ttl, late))
-                ),
-            );
-            let most = span(*max_ttl);
-            report.item(
-                &at("max_ttl"),
-                &most,
-                format!(
-                    "A user whose connections are still busy is renewed, up to {most} after it was made."
-                ),
-            );
-        }
+        SourceSettings::Local(local) => explain_local(report, local, &at),
     }
+}
+
+fn explain_local(report: &mut Report<'_>, local: &LocalSettings, at: &dyn Fn(&str) -> String) {
+    let rotation = &report.loaded.settings.rotation;
+    let middle = span(part(local.default_ttl, rotation.at));
+    let (early, late) = bounds(rotation);
+    report.item(&at("source"), "local", "Leasehold issues and removes the users itself.");
+    report.item(
+        &at("admin_url_file"),
+        local.admin_url_file.display(),
+        "The admin connection's URL is read from this file; never shown.",
+    );
+    report.item(&at("creation_statements"), count(&local.creation_statements), "Run for each new user.");
+    let renew = if local.renew_statements.is_empty() {
+        "ALTER ROLE … VALID UNTIL is run to extend a life."
+    } else {
+        "Run to extend a life."
+    };
+    report.item(&at("renew_statements"), count(&local.renew_statements), renew);
+    let revoke = if local.revocation_statements.is_empty() {
+        "Users are removed as Vault does by default."
+    } else {
+        "Run to remove a user."
+    };
+    report.item(&at("revocation_statements"), count(&local.revocation_statements), revoke);
+    let life = span(local.default_ttl);
+    report.item(
+        &at("default_ttl"),
+        &life,
+        format!(
+            "Users live {life}, replaced after about {middle} ({} to {}).",
+            span(part(local.default_ttl, early)),
+            span(part(local.default_ttl, late))
+        ),
+    );
+    let most = span(local.max_ttl);
+    report.item(
+        &at("max_ttl"),
+        &most,
+        format!("A user whose connections are still busy is renewed, up to {most} after it was made."),
+    );
 }
 
 fn rotation(report: &mut Report<'_>) {

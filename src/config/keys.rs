@@ -94,7 +94,7 @@ pub const KEYS: &[Key] = &[
         "databases.NAME.sslrootcert",
         "file or \"system\"",
         "system",
-        "The CAs that verify-ca and verify-full trust.",
+        "The CAs that verify-ca and verify-full trust; with a file, require is verify-ca.",
     ),
     key(
         "databases.NAME.role",

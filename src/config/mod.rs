@@ -11,6 +11,7 @@ mod environment;
 mod explain;
 mod host;
 mod keys;
+mod links;
 mod listen;
 mod locate;
 mod names;

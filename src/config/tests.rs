@@ -50,9 +50,9 @@ fn defaults_are_those_of_the_manual() {
     assert_eq!((upstream.port, upstream.dbname.as_str(), upstream.sslmode), (5432, "app", SslMode::Disable));
     assert_eq!(upstream.connect_timeout, Duration::from_secs(10));
     assert_eq!((upstream.tcp_keepalive.as_secs(), upstream.tcp_user_timeout.as_secs()), (60, 30));
-    let SourceSettings::Local { default_ttl, max_ttl, creation_statements, .. } = source else { panic!() };
-    assert_eq!((default_ttl.as_secs(), max_ttl.as_secs()), (3600, 86_400));
-    assert_eq!(creation_statements.len(), 1);
+    let SourceSettings::Local(local) = source else { panic!() };
+    assert_eq!((local.default_ttl.as_secs(), local.max_ttl.as_secs()), (3600, 86_400));
+    assert_eq!(local.creation_statements.len(), 1);
 }
 
 #[test]
@@ -117,6 +117,18 @@ fn every_rule_of_a_database_is_told() {
         (
             "sslrootcert = \"/dev/null\"",
             "`databases.app.sslrootcert` is set but sslmode does not verify anything",
+        ),
+        (
+            "sslmode = \"require\"\nsslrootcert = \"system\"",
+            "`databases.app.sslrootcert` is set but sslmode does not verify anything",
+        ),
+        (
+            "sslmode = \"prefer\"\nsslrootcert = \"/dev/null\"",
+            "`databases.app.sslrootcert` is set but sslmode does not verify anything",
+        ),
+        (
+            "sslmode = \"require\"\nsslrootcert = \"/none.pem\"",
+            "`databases.app.sslrootcert` names /none.pem, which cannot be read",
         ),
         (
             "sslmode = \"verify-full\"\nsslrootcert = \"/none.pem\"",
@@ -334,8 +346,8 @@ fn a_configuration_can_come_from_the_environment_alone() {
     assert!((settings.rotation.at - 0.5).abs() < f64::EPSILON);
     let (pool, source) = &settings.databases[0];
     assert_eq!((pool.name.as_str(), pool.upstream.dbname.as_str()), ("shop", "1234"));
-    let SourceSettings::Local { creation_statements, .. } = source else { panic!() };
-    assert_eq!(creation_statements, &["{{name}} {{password}}", "b"]);
+    let SourceSettings::Local(local) = source else { panic!() };
+    assert_eq!(local.creation_statements, ["{{name}} {{password}}", "b"]);
 }
 
 #[test]
@@ -400,4 +412,14 @@ fn what_a_configuration_means_is_said_in_sentences() {
     assert!(text.contains("Resolves to 10.0.0.7 now"), "{text}");
     assert!(text.contains("The token comes from the environment"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
+    for (keys, sentence) in [
+        ("sslmode = \"require\"", "TLS always, but nobody checks who answers."),
+        (
+            "sslmode = \"require\"\nsslrootcert = \"/dev/null\"",
+            "TLS always; as there is a root file, the certificate must be signed by a trusted CA.",
+        ),
+    ] {
+        let text = explain(&parsed(&format!("{VAULT}{keys}"), &variables).unwrap(), &SmallHost);
+        assert!(text.contains(sentence), "{sentence}\n---\n{text}");
+    }
 }

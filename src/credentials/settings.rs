@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::local::LocalSettings;
 use crate::secret::Secret;
 
 /// When users are replaced and how their connections end (`[rotation]`).
@@ -44,20 +45,7 @@ pub enum SourceSettings {
         path: String,
     },
     /// The embedded issuer.
-    Local {
-        /// File that holds the admin connection's URL (`postgresql://admin:…@host/db`).
-        admin_url_file: PathBuf,
-        /// Statements that make a user; Vault's templates `{{name}}`, `{{password}}`, `{{expiration}}`, `{{role}}`.
-        creation_statements: Vec<String>,
-        /// Statements that extend it; empty: `ALTER ROLE … VALID UNTIL`.
-        renew_statements: Vec<String>,
-        /// Statements that remove it; empty: Vault's default revocation.
-        revocation_statements: Vec<String>,
-        /// The lease.
-        default_ttl: Duration,
-        /// The longest life, renewals included.
-        max_ttl: Duration,
-    },
+    Local(LocalSettings),
 }
 
 /// How to reach and log in at Vault (`[vault]`), environment already applied.

@@ -1,11 +1,15 @@
 //! Sockets, TLS and buffers.
 
 mod connect;
+mod roots;
 mod settings;
 mod stream;
 mod tls;
+mod verify;
 
 pub use connect::{ConnectError, Peer, connect, connect_peer};
+pub use roots::TlsRoots;
 pub use settings::{SocketTimes, SslMode, SslRoots};
 pub use stream::{Detached, Stream};
-pub use tls::{TlsError, TlsPolicy, load_roots};
+pub use tls::{TlsError, TlsPolicy};
+pub use verify::{TlsCheck, tls_builder};

@@ -4,16 +4,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
+use super::roots::TlsRoots;
 use super::settings::{SslMode, SslRoots};
+use super::verify::{TlsCheck, tls_builder};
 
 /// Why TLS cannot be set up; found at start, not at the first connection.
 #[derive(Debug, thiserror::Error)]
@@ -58,28 +54,14 @@ impl TlsPolicy {
     /// # Errors
     /// [`TlsError`].
     pub fn new(mode: SslMode, roots: &SslRoots) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let check = match (mode, roots) {
             (SslMode::Disable, _) => return Ok(Self::Never),
-            (SslMode::Prefer, _) | (SslMode::Require, SslRoots::System) => Check::Nothing,
-            (SslMode::Require, SslRoots::File(_)) | (SslMode::VerifyCa, _) => Check::Chain,
-            (SslMode::VerifyFull, _) => Check::ChainAndName,
+            (SslMode::Prefer, _) | (SslMode::Require, SslRoots::System) => TlsCheck::Nothing,
+            (SslMode::Require, SslRoots::File(_)) | (SslMode::VerifyCa, _) => TlsCheck::Chain,
+            (SslMode::VerifyFull, _) => TlsCheck::Name(None),
         };
-        let inner = match check {
-            Check::Nothing => None,
-            Check::Chain | Check::ChainAndName => Some(
-                WebPkiServerVerifier::builder_with_provider(Arc::new(load_roots(roots)?), provider.clone())
-                    .build()
-                    .map_err(|e| TlsError::Settings(e.to_string()))?,
-            ),
-        };
-        let verifier = Verifier { inner, check, provider: provider.clone() };
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| TlsError::Settings(e.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
+        let store = if check == TlsCheck::Nothing { RootCertStore::empty() } else { load(roots)? };
+        let config = tls_builder(&check, store).map_err(TlsError::Settings)?.with_no_client_auth();
         let config = Arc::new(config);
         Ok(if mode == SslMode::Prefer { Self::IfOffered(config) } else { Self::Required(config) })
     }
@@ -98,95 +80,13 @@ impl TlsPolicy {
     }
 }
 
-/// Reads PEM roots from a file, or the system's.
-///
-/// # Errors
-/// [`TlsError::Roots`] or [`TlsError::NoSystemRoots`].
-pub fn load_roots(roots: &SslRoots) -> Result<RootCertStore, TlsError> {
-    let mut store = RootCertStore::empty();
+fn load(roots: &SslRoots) -> Result<RootCertStore, TlsError> {
     match roots {
         SslRoots::File(path) => {
             let bad = |reason: String| TlsError::Roots { path: path.clone(), reason };
             let pem = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|e| bad(format!("{e:?}")))?;
-                store.add(certificate).map_err(|e| bad(e.to_string()))?;
-            }
-            if store.is_empty() {
-                return Err(bad("holds no certificate".into()));
-            }
+            TlsRoots::from_pem(&pem).and_then(TlsRoots::store).map_err(bad)
         }
-        SslRoots::System => {
-            let found = rustls_native_certs::load_native_certs();
-            store.add_parsable_certificates(found.certs);
-            if store.is_empty() {
-                let reason = found.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                return Err(TlsError::NoSystemRoots { reason });
-            }
-        }
-    }
-    Ok(store)
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Check {
-    Nothing,
-    Chain,
-    ChainAndName,
-}
-
-/// Checks as much of the certificate as the mode asks for; the handshake's
-/// signatures are checked in every mode.
-#[derive(Debug)]
-struct Verifier {
-    inner: Option<Arc<WebPkiServerVerifier>>,
-    check: Check,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(inner) = &self.inner else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        match (inner.verify_server_cert(end_entity, intermediates, name, ocsp, now), self.check) {
-            // webpki checks the name last: the chain has been found good.
-            (
-                Err(rustls::Error::InvalidCertificate(
-                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-                )),
-                Check::Chain,
-            ) => Ok(ServerCertVerified::assertion()),
-            (result, _) => result,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        SslRoots::System => TlsRoots::system().map_err(|reason| TlsError::NoSystemRoots { reason }),
     }
 }

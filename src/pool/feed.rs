@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::conn::Conn;
+use super::hunger::{Sight, is_hungry};
 use super::local::LocalPool;
 use super::places::CheckoutError;
 use super::profile::Profile;
@@ -36,9 +37,7 @@ impl LocalPool {
         loop {
             let waiting = self.places.borrow().len();
             if waiting == 0 {
-                if self.hungry.replace(false) {
-                    self.pool.clear_hungry(self.shard);
-                }
+                self.weigh(Sight::Room);
                 return;
             }
             // After a failure one dial at a time probes the server.
@@ -58,15 +57,13 @@ impl LocalPool {
         }
     }
 
-    /// All connections that there may be are open. A shard without any asks the others at
-    /// once; one that has some first sees whether they come round.
+    /// All connections that there may be are open.
     fn call_for_help(self: &Rc<Self>) {
         if self.hungry.get() {
             return;
         }
-        if self.pool.ledger().held(self.shard) == 0 {
-            self.ask_others();
-        } else if !self.patient.replace(true) {
+        let held = self.pool.ledger().held(self.shard);
+        if !self.weigh(Sight::Full { held }) && !self.patient.replace(true) {
             let local = self.clone();
             spawn_local(async move {
                 local.wait_patiently().await;
@@ -83,17 +80,25 @@ impl LocalPool {
             if now_first.is_none() || self.hungry.get() {
                 return;
             }
-            if now_first == first || self.pool.ledger().is_worse_off(self.shard) {
-                return self.ask_others();
+            let worse_off = self.pool.ledger().is_worse_off(self.shard);
+            if self.weigh(Sight::Watched { stood_still: now_first == first, worse_off }) {
+                return;
             }
             first = now_first;
         }
     }
 
-    fn ask_others(&self) {
-        if !self.hungry.replace(true) {
-            self.pool.mark_hungry(self.shard, self.places.borrow().len());
+    /// Whether this shard is hungry now; the others are told when that changes.
+    pub(super) fn weigh(&self, sight: Sight) -> bool {
+        let (was, waiting) = (self.hungry.get(), self.places.borrow().len());
+        let is = is_hungry(was, waiting, sight);
+        self.hungry.set(is);
+        match (was, is) {
+            (false, true) => self.pool.mark_hungry(self.shard, waiting),
+            (true, false) => self.pool.clear_hungry(self.shard),
+            _ => {}
         }
+        is
     }
 
     /// Closes an idle connection of another profile to make room. True if there was one.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::hunger::has_more;
 use crate::credentials::{Generation, GenerationId};
 
 /// Connections of one pool by generation and by shard.
@@ -77,10 +78,10 @@ impl Ledger {
         self.held.get(shard).copied().unwrap_or(0)
     }
 
-    /// Whether another shard has at least two more than this one.
+    /// Whether another shard has [more](has_more) than this one.
     pub(super) fn is_worse_off(&self, shard: usize) -> bool {
         let most = self.held.iter().max().copied().unwrap_or(0);
-        most > self.held(shard).saturating_add(1)
+        has_more(most, self.held(shard))
     }
 
     /// Connections of a generation, those being opened included.

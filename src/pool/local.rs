@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::conn::{CancelDone, ClientId, Conn, DetachedConn, Registry, ServerRow, Tether};
+use super::hunger::{Sight, gives};
 use super::places::{CheckoutError, Places};
 use super::profile::Profile;
 use super::settings::PoolMode;
@@ -246,10 +247,9 @@ impl LocalPool {
             Some(owner) => self.hand_over(conn, &owner),
             None => self.idle.borrow_mut().push(conn),
         }
-        // No longer hungry, or (in a session pool) hungry for another profile than the one that came.
-        if (self.hungry.get() && self.places.borrow().is_empty())
-            || self.pool.settings().mode == PoolMode::Session
-        {
+        self.weigh(Sight::Room);
+        // Who still waits may want another profile than the one that came.
+        if self.pool.settings().mode == PoolMode::Session {
             self.feed();
         }
     }
@@ -270,7 +270,7 @@ impl LocalPool {
 
     fn should_move(&self, other: usize) -> bool {
         let ledger = self.pool.ledger();
-        self.places.borrow().is_empty() || ledger.held(self.shard) > ledger.held(other).saturating_add(1)
+        gives(self.places.borrow().len(), ledger.held(self.shard), ledger.held(other))
     }
 
     fn send_away(&self, conn: Conn, shard: usize) {

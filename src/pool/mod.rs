@@ -7,6 +7,7 @@
 mod conn;
 mod feed;
 mod fleet;
+mod hunger;
 mod ledger;
 mod local;
 mod places;

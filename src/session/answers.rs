@@ -85,7 +85,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{Encoder, Severity};
+    use crate::wire::{Encoder, Severity, any_pieces, found_in};
 
     #[test]
     fn any_split_gives_the_same_answers() {
@@ -100,14 +100,7 @@ mod tests {
         let expected = [Answer::Error(Box::new(error)), Answer::CopyIn, Answer::Ready(Some(Status::Idle))];
         for size in 1..stream.len() {
             let mut scan = AnswerScan::default();
-            let mut found = Vec::new();
-            for piece in stream.chunks(size) {
-                let mut input = piece;
-                while let Some(answer) = scan.next(&mut input).unwrap() {
-                    found.push(answer);
-                }
-                assert!(input.is_empty());
-            }
+            let found = found_in(stream.chunks(size), |input| scan.next(input)).unwrap();
             assert!(scan.at_boundary());
             assert_eq!(found, expected, "pieces of {size}");
         }
@@ -115,18 +108,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_can_panic_it(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20)) {
+        fn no_bytes_can_panic_it(pieces in any_pieces(60)) {
             let mut scan = AnswerScan::default();
-            'stream: for piece in &pieces {
-                let mut input = &piece[..];
-                loop {
-                    match scan.next(&mut input) {
-                        Ok(Some(_)) => {}
-                        Ok(None) => break,
-                        Err(_) => break 'stream,
-                    }
-                }
-            }
+            let _ = found_in(pieces, |input| scan.next(input));
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct UpstreamSettings {
     pub dbname: String,
     /// How much TLS is asked for; always `disable` over a Unix socket.
     pub sslmode: SslMode,
-    /// The CAs that verify-ca and verify-full trust.
+    /// The CAs that verify-ca and verify-full trust, and require if it is a file.
     pub sslrootcert: SslRoots,
     /// The startup role: what `current_user` is and who owns new objects.
     pub role: Option<String>,

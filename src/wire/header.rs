@@ -129,6 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::{any_pieces, found_in};
 
     #[test]
     fn what_a_server_would_not_take_is_known_by_its_header() {
@@ -144,19 +145,6 @@ mod tests {
         ] {
             assert_eq!(Header { kind, body }.is_from_client(), taken, "{kind} {body}");
         }
-    }
-
-    fn scan_all(pieces: &[&[u8]]) -> Vec<Header> {
-        let mut scan = HeaderScan::default();
-        let mut found = Vec::new();
-        for piece in pieces {
-            let mut input = *piece;
-            while let Some(header) = scan.next(&mut input).unwrap() {
-                found.push(header);
-            }
-            assert!(input.is_empty());
-        }
-        found
     }
 
     fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -200,22 +188,14 @@ mod tests {
             at.push(stream.len());
             at.sort_unstable();
             let pieces: Vec<&[u8]> = at.windows(2).map(|w| &stream[w[0]..w[1]]).collect();
-            prop_assert_eq!(scan_all(&pieces), expected);
+            let mut scan = HeaderScan::default();
+            prop_assert_eq!(found_in(pieces, |input| scan.next(input)), Ok(expected));
         }
 
         #[test]
-        fn no_bytes_can_panic_it(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..30), 0..20)) {
+        fn no_bytes_can_panic_it(pieces in any_pieces(30)) {
             let mut scan = HeaderScan::default();
-            'stream: for piece in &pieces {
-                let mut input = &piece[..];
-                loop {
-                    match scan.next(&mut input) {
-                        Ok(Some(_)) => {}
-                        Ok(None) => break,
-                        Err(_) => break 'stream,
-                    }
-                }
-            }
+            let _ = found_in(pieces, |input| scan.next(input));
         }
     }
 }

@@ -8,14 +8,18 @@
 mod encode;
 mod error;
 mod header;
+#[cfg(test)]
+mod pieces;
 mod startup;
 mod view;
 
 pub use encode::{Encoder, align_query, quote_literal};
 pub use error::{ErrorFields, Severity};
 pub use header::{Header, HeaderScan, Malformed};
+#[cfg(test)]
+pub(crate) use pieces::{any_pieces, found_in};
 pub use startup::{
     CancelKey, MAX_STARTUP_PACKET, Opening, ProtocolVersion, StartupError, StartupParams, opening,
     parse_options, startup_packet_len,
 };
-pub use view::{DataRow, Status, backend_key, parameter_status, ready_status, sqlstate_of};
+pub use view::{DataRow, Status, backend_key, parameter_status, ready_status};

@@ -41,12 +41,6 @@ pub fn backend_key(body: &[u8]) -> Option<CancelKey> {
     Some(CancelKey { pid: u32::from_be_bytes(*pid), secret: secret.to_vec() })
 }
 
-/// The SQLSTATE of an ErrorResponse's body, without reading the rest.
-#[must_use]
-pub fn sqlstate_of(body: &[u8]) -> Option<[u8; 5]> {
-    body.split(|b| *b == 0).find_map(|field| field.strip_prefix(b"C")?.try_into().ok())
-}
-
 /// The fields of a DataRow in text format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataRow(pub Vec<Option<String>>);
@@ -85,7 +79,6 @@ mod tests {
         assert_eq!(ready_status(b"T"), Some(Status::Transaction));
         assert_eq!(ready_status(b"x"), None);
         assert_eq!(parameter_status(b"TimeZone\0UTC\0"), Some(("TimeZone".into(), "UTC".into())));
-        assert_eq!(sqlstate_of(b"SERROR\0VERROR\0C42501\0Mno\0\0"), Some(*b"42501"));
         assert_eq!(
             DataRow::parse(&[0, 2, 0, 0, 0, 1, b'x', 255, 255, 255, 255]),
             Some(DataRow(vec![Some("x".into()), None]))
@@ -96,7 +89,7 @@ mod tests {
         #[test]
         fn no_body_can_panic_them(body in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = (ready_status(&body), parameter_status(&body), backend_key(&body));
-            let _ = (sqlstate_of(&body), DataRow::parse(&body));
+            let _ = DataRow::parse(&body);
         }
     }
 }

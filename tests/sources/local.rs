@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold::clock::Moment;
-use leasehold::credentials::{LocalSettings, LocalSource, Source};
+use leasehold::credentials::{LocalSettings, LocalSource, Source, SourceError};
 use tempfile::NamedTempFile;
 
 use crate::or_skip;
@@ -22,12 +22,14 @@ fn plain_admin(postgres: &Postgres) -> String {
     format!("postgresql://vault:it%27s%20a%20secret@127.0.0.1:{}/app", postgres.port())
 }
 
-fn settings(file: &NamedTempFile, pool: &str) -> LocalSettings {
+fn issuer(settings: LocalSettings, pool: &str) -> Result<LocalSource, SourceError> {
+    LocalSource::new(settings, pool, Some("app"))
+}
+
+fn settings(file: &NamedTempFile) -> LocalSettings {
     let creation = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' \
                     VALID UNTIL '{{expiration}}' IN ROLE {{role}}";
     LocalSettings {
-        pool: pool.into(),
-        role: Some("app".into()),
         admin_url_file: file.path().to_owned(),
         creation_statements: vec![creation.into()],
         renew_statements: vec![],
@@ -54,9 +56,9 @@ async fn a_user_is_made_renewed_and_dropped_by_an_admin_who_is_no_superuser() {
     postgres.execute("postgres", "ALTER SYSTEM SET log_statement = 'all'").await;
     postgres.execute("postgres", "SELECT pg_reload_conf()").await;
     let file = admin_file(&plain_admin(&postgres));
-    let mut settings = settings(&file, "app");
+    let mut settings = settings(&file);
     settings.max_ttl = Duration::from_secs(62);
-    let source = LocalSource::new(settings).unwrap();
+    let source = issuer(settings, "app").unwrap();
     assert_eq!(source.kind(), "local");
 
     let issued = source.issue().await.unwrap();
@@ -95,7 +97,7 @@ async fn a_user_with_grants_of_its_own_is_dropped_as_vault_would() {
     let postgres = or_skip!(database().await);
     postgres.execute("app", "CREATE SCHEMA \"Odd one\"; CREATE TABLE \"Odd one\".t (a int, b int)").await;
     let file = admin_file(&postgres.admin().database("app").url());
-    let mut granting = settings(&file, "grants");
+    let mut granting = settings(&file);
     granting.creation_statements = vec![
         "CREATE ROLE \"{{username}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'; \
          GRANT CONNECT ON DATABASE app TO \"{{name}}\""
@@ -104,7 +106,7 @@ async fn a_user_with_grants_of_its_own_is_dropped_as_vault_would() {
         "GRANT USAGE ON SCHEMA \"Odd one\" TO \"{{name}}\"; GRANT ALL ON \"Odd one\".t TO \"{{name}}\""
             .into(),
     ];
-    let source = LocalSource::new(granting.clone()).unwrap();
+    let source = issuer(granting.clone(), "grants").unwrap();
     let issued = source.issue().await.unwrap();
     source.revoke(&issued).await.unwrap();
     assert!(users(&postgres).await.is_empty());
@@ -114,7 +116,7 @@ async fn a_user_with_grants_of_its_own_is_dropped_as_vault_would() {
         vec!["ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration}}' CONNECTION LIMIT 7".into()];
     granting.revocation_statements =
         vec!["DROP OWNED BY \"{{name}}\"".into(), "DROP ROLE \"{{name}}\"".into()];
-    let source = LocalSource::new(granting).unwrap();
+    let source = issuer(granting, "grants").unwrap();
     let issued = source.issue().await.unwrap();
     source.renew(&issued).await.unwrap();
     let limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = $1";
@@ -126,7 +128,7 @@ async fn a_user_with_grants_of_its_own_is_dropped_as_vault_would() {
 
     // A user that owns something cannot go: told, tried again, and gone when it can.
     let file = admin_file(&postgres.admin().database("app").url());
-    let source = LocalSource::new(settings(&file, "owner")).unwrap();
+    let source = issuer(settings(&file), "owner").unwrap();
     let issued = source.issue().await.unwrap();
     postgres.execute("app", &format!("ALTER TABLE \"Odd one\".t OWNER TO \"{}\"", issued.login.user)).await;
     let told = unavailable(source.revoke(&issued).await);
@@ -139,7 +141,7 @@ async fn a_user_with_grants_of_its_own_is_dropped_as_vault_would() {
 async fn recover_removes_what_a_crash_left_and_nothing_else() {
     let postgres = or_skip!(database().await);
     let file = admin_file(&plain_admin(&postgres));
-    let start = |pool: &str| LocalSource::new(settings(&file, pool)).unwrap();
+    let start = |pool: &str| issuer(settings(&file), pool).unwrap();
     let living = start("app");
     let (kept, other_pool) = (living.issue().await.unwrap(), start("app2"));
     let other = other_pool.issue().await.unwrap();
@@ -215,9 +217,9 @@ async fn recover_removes_what_a_crash_left_and_nothing_else() {
 async fn a_user_whose_making_was_given_up_is_gone_after_the_next_issue() {
     let postgres = or_skip!(database().await);
     let file = admin_file(&plain_admin(&postgres));
-    let mut slow = settings(&file, "app");
+    let mut slow = settings(&file);
     slow.creation_statements.push("SELECT pg_sleep(0.3)".into());
-    let source = LocalSource::new(slow).unwrap();
+    let source = issuer(slow, "app").unwrap();
     // Given up at moments all around the commit.
     let mut expected = Vec::new();
     for patience in (280..360).step_by(5).chain([0, 20, 50]) {
@@ -241,13 +243,13 @@ async fn a_user_whose_making_was_given_up_is_gone_after_the_next_issue() {
 async fn each_failure_says_what_to_change() {
     let mut postgres = or_skip!(database().await);
     let file = admin_file(&plain_admin(&postgres));
-    let good = settings(&file, "app");
+    let good = settings(&file);
     let with = |change: fn(&mut LocalSettings)| {
         let mut settings = good.clone();
         change(&mut settings);
-        LocalSource::new(settings)
+        issuer(settings, "app")
     };
-    misconfigured(with(|s| s.role = None));
+    misconfigured(LocalSource::new(good.clone(), "app", None));
     misconfigured(with(|s| s.creation_statements = vec!["CREATE ROLE {{who}}".into()]));
     let told =
         misconfigured(with(|s| s.creation_statements = vec!["CRATE ROLE".into()]).unwrap().issue().await);
@@ -262,10 +264,10 @@ async fn each_failure_says_what_to_change() {
     assert!(denied(superuser.unwrap().issue().await).contains("CREATEROLE"));
     assert!(users(&postgres).await.is_empty());
 
-    let source = LocalSource::new(good.clone()).unwrap();
+    let source = issuer(good.clone(), "app").unwrap();
     let issued = source.issue().await.unwrap();
     std::fs::write(file.path(), plain_admin(&postgres).replace("vault:it", "vault:hunter2")).unwrap();
-    let fresh = LocalSource::new(good.clone()).unwrap();
+    let fresh = issuer(good.clone(), "app").unwrap();
     let told = denied(fresh.issue().await);
     assert!(told.contains("28P01") && !told.contains("hunter2"), "{told}");
     std::fs::write(file.path(), "nonsense hunter2").unwrap();
@@ -312,9 +314,9 @@ async fn the_admin_connection_checks_certificates_as_libpq_does() {
     ];
     for (url, works) in cases {
         let file = admin_file(&url);
-        let mut settings = settings(&file, "tls");
+        let mut settings = settings(&file);
         settings.creation_statements = vec![bare.into()];
-        let source = LocalSource::new(settings).unwrap();
+        let source = issuer(settings, "tls").unwrap();
         match source.issue().await {
             Ok(issued) => {
                 assert!(works, "{url}");

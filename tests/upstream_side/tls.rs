@@ -27,6 +27,8 @@ async fn each_sslmode_accepts_what_libpq_would_and_nothing_else() {
         ("prefer_plain", &plain, "127.0.0.1", "prefer", "", Ok(false)),
         ("require", &good, "localhost", "require", "", Ok(true)),
         ("require_plain", &plain, "127.0.0.1", "require", "", Err(no_tls)),
+        ("require_ca_other_name", &good, "localhost", "require", &right, Ok(true)),
+        ("require_ca_wrong", &good, "127.0.0.1", "require", &wrong, Err("invalid peer certificate")),
         ("ca", &good, "127.0.0.1", "verify-ca", &right, Ok(true)),
         ("ca_other_name", &good, "localhost", "verify-ca", &right, Ok(true)),
         ("ca_wrong", &good, "127.0.0.1", "verify-ca", &wrong, Err("invalid peer certificate")),

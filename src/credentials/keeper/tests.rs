@@ -22,7 +22,7 @@ const PASSWORD: &str = "a-password-nobody-may-read";
 
 /// A source and a fleet that share what exists.
 #[derive(Default)]
-struct World {
+pub(super) struct World {
     lease: Duration,
     recover_fails: AtomicBool,
     issue_panics: AtomicBool,
@@ -34,7 +34,7 @@ struct World {
 }
 
 impl World {
-    fn with_lease(ms: u64) -> Arc<Self> {
+    pub(super) fn with_lease(ms: u64) -> Arc<Self> {
         Arc::new(Self { lease: Duration::from_millis(ms), ..Self::default() })
     }
 
@@ -236,8 +236,37 @@ async fn a_shutdown_ends_in_time_and_says_who_is_left() {
     );
 }
 
+/// What is logged on this thread, as text without times.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Listens until the second value is dropped.
+    pub(super) fn listen() -> (Self, Listening) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || writer.clone())
+            .finish();
+        // With a single subscriber in the process, tracing asks the thread that meets an event first
+        // whether anybody listens: a test next door that has none would switch it off for us too.
+        let second = tracing::Dispatch::new(tracing_subscriber::registry());
+        (log, Listening { _first: tracing::subscriber::set_default(subscriber), _second: second })
+    }
+
+    /// All of it since the last call.
+    pub(super) fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).expect("text")
+    }
+}
+
+pub(super) struct Listening {
+    _first: tracing::subscriber::DefaultGuard,
+    _second: tracing::Dispatch,
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -252,24 +281,14 @@ impl io::Write for Log {
 
 #[tokio::test]
 async fn the_log_tells_each_step_with_its_fields_and_no_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // With a single subscriber in the process, tracing asks the thread that meets an event first
-    // whether anybody listens: a test next door that has none would switch it off for us too.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _listening) = Log::listen();
     let world = World::with_lease(3_600_000);
     let keeper = world.keeper();
     until(&keeper, |s| s.active.is_some()).await;
     keeper.rotate().await;
     until(&keeper, |s| s.rotations == 1).await;
     assert!(keeper.shutdown(Duration::from_secs(4)).await.is_clean());
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).expect("text");
+    let text = log.take();
     for part in [
         "removed users of an earlier run pool=app users=3",
         "user issued pool=app generation=1 user=v-app-1 ttl=3",

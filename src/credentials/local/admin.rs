@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 
 use super::identity::{Instance, LOCK_CLASS};
 use crate::credentials::SourceError;
-use crate::credentials::tls::{Check, Roots, client_config};
+use crate::credentials::tls::client_config;
+use crate::net::{TlsCheck, TlsRoots};
 
 /// Bound of one dial, unless the URL's connect_timeout says less.
 const DIAL: Duration = Duration::from_secs(10);
@@ -203,7 +204,7 @@ pub(super) fn describe(error: &tokio_postgres::Error, doing: &str) -> SourceErro
 /// A connection URL, taken apart where libpq knows more than tokio-postgres.
 struct Target {
     config: tokio_postgres::Config,
-    check: Check,
+    check: TlsCheck,
     root_file: Option<PathBuf>,
 }
 
@@ -233,22 +234,22 @@ impl Target {
             .map_err(|e| format!("holds a URL that cannot be used ({})", innermost(&e)))?;
         let system = root.as_deref() == Some("system");
         let (ssl, check) = match (mode.as_deref(), &root) {
-            (Some("disable"), _) => (SslMode::Disable, Check::Nothing),
-            (Some("verify-full"), _) => (SslMode::Require, Check::Full),
+            (Some("disable"), _) => (SslMode::Disable, TlsCheck::Nothing),
+            (Some("verify-full"), _) => (SslMode::Require, TlsCheck::Name(None)),
             // libpq: sslrootcert=system means verify-full.
-            (None, Some(_)) if system => (SslMode::Require, Check::Full),
-            (Some("verify-ca"), _) if !system => (SslMode::Require, Check::Chain),
+            (None, Some(_)) if system => (SslMode::Require, TlsCheck::Name(None)),
+            (Some("verify-ca"), _) if !system => (SslMode::Require, TlsCheck::Chain),
             // libpq: with a root certificate require is verify-ca.
-            (Some("require"), Some(_)) if !system => (SslMode::Require, Check::Chain),
-            (Some("require"), None) => (SslMode::Require, Check::Nothing),
-            (Some("allow" | "prefer") | None, _) if !system => (SslMode::Prefer, Check::Nothing),
+            (Some("require"), Some(_)) if !system => (SslMode::Require, TlsCheck::Chain),
+            (Some("require"), None) => (SslMode::Require, TlsCheck::Nothing),
+            (Some("allow" | "prefer") | None, _) if !system => (SslMode::Prefer, TlsCheck::Nothing),
             (Some(other), _) => {
                 return Err(match system {
                     true => format!("sslrootcert=system wants sslmode=verify-full, not {other}"),
                     false => format!("sslmode={other} is not known"),
                 });
             }
-            (None, _) => (SslMode::Prefer, Check::Nothing),
+            (None, _) => (SslMode::Prefer, TlsCheck::Nothing),
         };
         config.ssl_mode(ssl);
         if config.get_application_name().is_none() {
@@ -264,10 +265,10 @@ impl Target {
 
     fn tls(&self) -> Result<ClientConfig, String> {
         let roots = match (&self.root_file, &self.check) {
-            (Some(file), Check::Full | Check::Chain) => Roots::from_file(file)?,
-            _ => Roots::default(),
+            (Some(file), TlsCheck::Name(None) | TlsCheck::Chain) => TlsRoots::from_file(file)?,
+            _ => TlsRoots::default(),
         };
-        client_config(roots, self.check.clone(), None)
+        client_config(roots, &self.check, None)
     }
 
     fn hosts(&self) -> String {
@@ -316,40 +317,105 @@ fn decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConnection, ServerConfig, ServerConnection};
+
     use super::*;
+    use crate::net::{SslMode as PoolSslMode, SslRoots, TlsPolicy};
 
     #[test]
     fn a_url_means_what_libpq_takes_it_to_mean() {
         let cases = [
-            ("postgresql://u:p@h/d", SslMode::Prefer, Check::Nothing, None),
-            ("postgres://u@h:1/d?sslmode=disable", SslMode::Disable, Check::Nothing, None),
-            ("postgresql://h/d?sslmode=require", SslMode::Require, Check::Nothing, None),
+            ("postgresql://u:p@h/d", SslMode::Prefer, TlsCheck::Nothing, None),
+            ("postgres://u@h:1/d?sslmode=disable", SslMode::Disable, TlsCheck::Nothing, None),
+            ("postgresql://h/d?sslmode=require", SslMode::Require, TlsCheck::Nothing, None),
             (
                 "postgresql://h/d?sslmode=require&sslrootcert=/a%20b",
                 SslMode::Require,
-                Check::Chain,
+                TlsCheck::Chain,
                 Some("/a b"),
             ),
             (
                 "postgresql://h/d?sslmode=verify-ca&sslrootcert=/ca",
                 SslMode::Require,
-                Check::Chain,
+                TlsCheck::Chain,
                 Some("/ca"),
             ),
             (
                 "postgresql://h/d?sslrootcert=/ca&sslmode=verify-full",
                 SslMode::Require,
-                Check::Full,
+                TlsCheck::Name(None),
                 Some("/ca"),
             ),
-            ("postgresql://h/d?sslrootcert=system", SslMode::Require, Check::Full, None),
-            ("postgresql://h/d?sslrootcert=system&sslmode=verify-full", SslMode::Require, Check::Full, None),
-            ("postgresql:///d?host=/run/pg&user=x", SslMode::Prefer, Check::Nothing, None),
+            ("postgresql://h/d?sslrootcert=system", SslMode::Require, TlsCheck::Name(None), None),
+            (
+                "postgresql://h/d?sslrootcert=system&sslmode=verify-full",
+                SslMode::Require,
+                TlsCheck::Name(None),
+                None,
+            ),
+            ("postgresql:///d?host=/run/pg&user=x", SslMode::Prefer, TlsCheck::Nothing, None),
         ];
         for (url, mode, check, root) in cases {
             let target = Target::parse(url).unwrap();
             assert_eq!((target.config.get_ssl_mode(), target.check), (mode, check), "{url}");
             assert_eq!(target.root_file, root.map(PathBuf::from), "{url}");
+        }
+    }
+
+    /// Whether a client that dials `name` is content with the server's certificate.
+    fn is_content(mut client: ClientConnection, server: &Arc<ServerConfig>) -> Result<(), rustls::Error> {
+        let mut server = ServerConnection::new(server.clone()).unwrap();
+        while client.is_handshaking() {
+            let mut flight = Vec::new();
+            client.write_tls(&mut flight).unwrap();
+            server.read_tls(&mut flight.as_slice()).unwrap();
+            server.process_new_packets()?;
+            let mut flight = Vec::new();
+            server.write_tls(&mut flight).unwrap();
+            client.read_tls(&mut flight.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_admin_connection_and_a_pools_check_the_same_of_a_certificate() {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["db.example".to_owned()]).unwrap();
+        let stranger = rcgen::generate_simple_self_signed(["db.example".to_owned()]).unwrap().cert;
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], signing_key.into())
+            .unwrap();
+        let server = Arc::new(server);
+        let directory = tempfile::tempdir().unwrap();
+        let [own, foreign] = ["own.pem", "foreign.pem"].map(|name| directory.path().join(name));
+        std::fs::write(&own, cert.pem()).unwrap();
+        std::fs::write(&foreign, stranger.pem()).unwrap();
+        let cases = [
+            (PoolSslMode::VerifyFull, "verify-full", &own, "db.example", true),
+            (PoolSslMode::VerifyFull, "verify-full", &own, "other.example", false),
+            (PoolSslMode::VerifyFull, "verify-full", &foreign, "db.example", false),
+            (PoolSslMode::VerifyCa, "verify-ca", &own, "db.example", true),
+            (PoolSslMode::VerifyCa, "verify-ca", &own, "other.example", true),
+            (PoolSslMode::VerifyCa, "verify-ca", &foreign, "db.example", false),
+            (PoolSslMode::Require, "require", &own, "other.example", true),
+            (PoolSslMode::Require, "require", &foreign, "db.example", false),
+        ];
+        for (mode, word, file, name, works) in cases {
+            let case = format!("{word} {} {name}", file.display());
+            let policy = TlsPolicy::new(mode, &SslRoots::File(file.clone())).unwrap();
+            let of_pool = is_content(policy.session(name).unwrap().unwrap(), &server);
+            assert_eq!(of_pool.is_ok(), works, "a pool's, {case}: {of_pool:?}");
+            let url = format!("postgresql://{name}/d?sslmode={word}&sslrootcert={}", file.display());
+            let config = Arc::new(Target::parse(&url).unwrap().tls().unwrap());
+            let dialled = ServerName::try_from(name).unwrap();
+            let of_admin = is_content(ClientConnection::new(config, dialled).unwrap(), &server);
+            assert_eq!(of_admin, of_pool, "the admin connection's, {case}");
         }
     }
 

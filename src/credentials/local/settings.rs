@@ -4,18 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::template::{Values, fill};
-use crate::credentials::SourceSettings;
 
 /// The settings of one pool's local source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LocalSettings {
-    /// The pool's name; part of the users' names.
-    pub pool: String,
-    /// The pool's startup role: what `{{role}}` stands for.
-    pub role: Option<String>,
-    /// File that holds the admin connection's URL.
+    /// File that holds the admin connection's URL (`postgresql://admin:…@host/db`).
     pub admin_url_file: PathBuf,
-    /// Statements that make a user.
+    /// Statements that make a user; Vault's templates `{{name}}`, `{{password}}`, `{{expiration}}`, `{{role}}`.
     pub creation_statements: Vec<String>,
     /// Statements that extend it; empty: `ALTER ROLE … VALID UNTIL`.
     pub renew_statements: Vec<String>,
@@ -28,36 +23,8 @@ pub struct LocalSettings {
 }
 
 impl LocalSettings {
-    /// The settings of a pool whose source is [`SourceSettings::Local`]; `None` for another one.
-    #[must_use]
-    pub fn of_pool(settings: &SourceSettings, pool: &str, role: Option<&str>) -> Option<Self> {
-        let SourceSettings::Local {
-            admin_url_file,
-            creation_statements,
-            renew_statements,
-            revocation_statements,
-            default_ttl,
-            max_ttl,
-        } = settings
-        else {
-            return None;
-        };
-        Some(Self {
-            pool: pool.to_owned(),
-            role: role.filter(|role| !role.is_empty()).map(str::to_owned),
-            admin_url_file: admin_url_file.clone(),
-            creation_statements: creation_statements.clone(),
-            renew_statements: renew_statements.clone(),
-            revocation_statements: revocation_statements.clone(),
-            default_ttl: *default_ttl,
-            max_ttl: *max_ttl,
-        })
-    }
-}
-
-impl LocalSettings {
-    /// Everything that can be known to fail without a server.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Everything that can be known to fail without a server; `{{role}}` stands for `role`.
+    pub(super) fn check(&self, role: Option<&str>) -> Result<(), String> {
         if self.creation_statements.iter().all(|statement| statement.trim().is_empty()) {
             return Err(
                 "creation_statements is empty; write e.g. CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD \
@@ -71,7 +38,7 @@ impl LocalSettings {
         if self.max_ttl < self.default_ttl {
             return Err("max_ttl is below default_ttl".to_owned());
         }
-        let plain = |role: &String| {
+        let plain = |role: &str| {
             !role.is_empty()
                 && role.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         };
@@ -82,11 +49,11 @@ impl LocalSettings {
         ];
         for (what, statements, password, expiration) in all {
             for statement in statements {
-                let values = Values { name: "x", password, expiration, role: self.role.as_deref() };
+                let values = Values { name: "x", password, expiration, role };
                 let filled = fill(statement, &values).map_err(|why| format!("{what}: {why}"))?;
                 let without = Values { role: Some(""), ..values };
                 let uses_role = fill(statement, &without).is_ok_and(|other| other != filled);
-                if uses_role && !self.role.as_ref().is_some_and(plain) {
+                if uses_role && !role.is_some_and(plain) {
                     return Err(format!(
                         "{what}: role holds characters that cannot stand in {{{{role}}}}; write it out in the statement"
                     ));
@@ -103,8 +70,6 @@ mod tests {
 
     fn settings() -> LocalSettings {
         LocalSettings {
-            pool: "app".into(),
-            role: Some("app".into()),
             admin_url_file: "/nonexistent".into(),
             creation_statements: vec![
                 "CREATE ROLE \"{{name}}\" PASSWORD '{{password}}' IN ROLE {{role}}".into(),
@@ -118,27 +83,29 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_work_are_refused_at_once() {
-        assert!(settings().check().is_ok());
+        const ROLE: Option<&str> = Some("app");
+        assert!(settings().check(ROLE).is_ok());
         type Spoil = fn(&mut LocalSettings);
-        let bad: [(&str, Spoil); 8] = [
-            ("creation_statements is empty", |s| s.creation_statements = vec![" ".into()]),
-            ("below 1s", |s| s.default_ttl = Duration::from_millis(10)),
-            ("below default_ttl", |s| s.max_ttl = Duration::from_secs(1)),
-            ("no role set", |s| s.role = None),
-            ("cannot stand in", |s| s.role = Some("a\"; DROP".into())),
-            ("{{nmae}}", |s| s.creation_statements = vec!["{{nmae}}".into()]),
-            ("{{password}} has no value", |s| s.renew_statements = vec!["{{password}}".into()]),
-            ("{{expiration}} has no value", |s| s.revocation_statements = vec!["{{expiration}}".into()]),
+        let bad: [(&str, Option<&str>, Spoil); 8] = [
+            ("creation_statements is empty", ROLE, |s| s.creation_statements = vec![" ".into()]),
+            ("below 1s", ROLE, |s| s.default_ttl = Duration::from_millis(10)),
+            ("below default_ttl", ROLE, |s| s.max_ttl = Duration::from_secs(1)),
+            ("no role set", None, |_| {}),
+            ("cannot stand in", Some("a\"; DROP"), |_| {}),
+            ("{{nmae}}", ROLE, |s| s.creation_statements = vec!["{{nmae}}".into()]),
+            ("{{password}} has no value", ROLE, |s| s.renew_statements = vec!["{{password}}".into()]),
+            ("{{expiration}} has no value", ROLE, |s| {
+                s.revocation_statements = vec!["{{expiration}}".into()]
+            }),
         ];
-        for (words, spoil) in bad {
+        for (words, role, spoil) in bad {
             let mut settings = settings();
             spoil(&mut settings);
-            let error = settings.check().unwrap_err();
+            let error = settings.check(role).unwrap_err();
             assert!(error.contains(words), "{error} lacks {words}");
         }
         let mut odd_but_unused = settings();
-        odd_but_unused.role = Some("my app".into());
         odd_but_unused.creation_statements = vec!["CREATE ROLE \"{{name}}\"".into()];
-        assert!(odd_but_unused.check().is_ok());
+        assert!(odd_but_unused.check(Some("my app")).is_ok());
     }
 }

@@ -22,6 +22,10 @@ const DEFAULT_RENEWAL: &str = "ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration
 
 /// Users that this process makes and drops itself.
 pub struct LocalSource {
+    /// The pool's name; part of the users' names.
+    pool: String,
+    /// The pool's startup role: what `{{role}}` stands for.
+    role: Option<String>,
     settings: LocalSettings,
     instance: Instance,
     admin: Admin,
@@ -33,22 +37,24 @@ pub struct LocalSource {
 impl std::fmt::Debug for LocalSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LocalSource")
-            .field("pool", &self.settings.pool)
+            .field("pool", &self.pool)
             .field("instance", &self.instance)
             .finish_non_exhaustive()
     }
 }
 
 impl LocalSource {
-    /// Checks the settings and fills every template in once; does not connect.
-    /// Every error is [`SourceError::Misconfigured`].
-    pub fn new(settings: LocalSettings) -> Result<Self, SourceError> {
-        settings.check().map_err(|message| SourceError::Misconfigured {
-            message: format!("database {}: {message}", settings.pool),
+    /// The source of `pool`, whose startup role is `role`: checks the settings and fills every
+    /// template in once; does not connect. Every error is [`SourceError::Misconfigured`].
+    pub fn new(settings: LocalSettings, pool: &str, role: Option<&str>) -> Result<Self, SourceError> {
+        let role = role.filter(|role| !role.is_empty());
+        settings.check(role).map_err(|message| SourceError::Misconfigured {
+            message: format!("database {pool}: {message}"),
         })?;
+        let (pool, role) = (pool.to_owned(), role.map(str::to_owned));
         let instance = Instance::random();
         let admin = Admin::new(settings.admin_url_file.clone(), instance);
-        Ok(Self { settings, instance, admin, unsettled: Mutex::new(Vec::new()) })
+        Ok(Self { pool, role, settings, instance, admin, unsettled: Mutex::new(Vec::new()) })
     }
 
     fn fill_all(
@@ -112,7 +118,7 @@ impl LocalSource {
             name,
             password: Some(verifier),
             expiration: Some(&expiration),
-            role: self.settings.role.as_deref(),
+            role: self.role.as_deref(),
         };
         for statement in self.fill_all("creation_statements", &self.settings.creation_statements, &values)? {
             transaction.batch_execute(&statement).await.map_err(|e| describe(&e, "a creation statement"))?;
@@ -124,8 +130,7 @@ impl LocalSource {
                     .to_owned(),
             });
         }
-        let comment =
-            format!("COMMENT ON ROLE \"{name}\" IS '{}'", new_comment(&self.settings.pool, self.instance));
+        let comment = format!("COMMENT ON ROLE \"{name}\" IS '{}'", new_comment(&self.pool, self.instance));
         transaction.batch_execute(&comment).await.map_err(|e| describe(&e, "signing a new user"))?;
         transaction.commit().await.map_err(|e| describe(&e, doing))
     }
@@ -137,12 +142,8 @@ impl LocalSource {
             return Err(SourceError::Gone { message: format!("there is no role {name} any more") });
         }
         let expiration = expiration(&transaction, ttl).await.map_err(|e| describe(&e, doing))?;
-        let values = Values {
-            name,
-            password: None,
-            expiration: Some(&expiration),
-            role: self.settings.role.as_deref(),
-        };
+        let values =
+            Values { name, password: None, expiration: Some(&expiration), role: self.role.as_deref() };
         let own = &self.settings.renew_statements;
         let default = [DEFAULT_RENEWAL.to_owned()];
         let statements = if own.is_empty() { &default[..] } else { own.as_slice() };
@@ -163,7 +164,7 @@ impl LocalSource {
             remove_as_vault_does(client, name).await.map_err(|e| describe(&e, &doing))?;
             return Ok(true);
         }
-        let values = Values { name, password: None, expiration: None, role: self.settings.role.as_deref() };
+        let values = Values { name, password: None, expiration: None, role: self.role.as_deref() };
         let statements =
             self.fill_all("revocation_statements", &self.settings.revocation_statements, &values)?;
         let transaction = client.transaction().await.map_err(|e| describe(&e, &doing))?;
@@ -193,7 +194,7 @@ impl LocalSource {
             let name: String = row.try_get(0)?;
             let comment: Option<String> = row.try_get(1)?;
             let unused: bool = row.try_get(2)?;
-            if let Some(instance) = maker(&name, &comment.unwrap_or_default(), &self.settings.pool) {
+            if let Some(instance) = maker(&name, &comment.unwrap_or_default(), &self.pool) {
                 found.push((name, instance, unused));
             }
         }
@@ -263,7 +264,7 @@ impl Source for LocalSource {
         let unix_time = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        let name = new_name(&self.settings.pool, self.instance, unix_time);
+        let name = new_name(&self.pool, self.instance, unix_time);
         let lease = self.settings.default_ttl.min(self.settings.max_ttl);
         let sent = Moment::now();
         self.with_admin("making a user", async |client| {

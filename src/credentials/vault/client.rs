@@ -21,8 +21,9 @@ use zeroize::Zeroizing;
 
 use super::errors::{Call, Refusal, classify};
 use super::redirect::{Verdict, judge, same_origin};
-use crate::credentials::tls::{Check, Identity, Roots, client_config};
+use crate::credentials::tls::{Identity, client_config};
 use crate::credentials::{SourceError, VaultSettings};
+use crate::net::{TlsCheck, TlsRoots};
 use crate::secret::Secret;
 
 /// No answer that is asked for here comes near it.
@@ -180,26 +181,26 @@ fn parse_address(text: &str) -> Result<Url, String> {
 fn http_client(settings: &VaultSettings) -> Result<reqwest::Client, String> {
     // Of several the first one counts, as in Vault's own client.
     let roots = match (&settings.ca_file, &settings.ca_bytes, &settings.ca_path) {
-        (Some(file), _, _) => Roots::from_file(file).map_err(|e| format!("vault.ca_file: {e}"))?,
+        (Some(file), _, _) => TlsRoots::from_file(file).map_err(|e| format!("vault.ca_file: {e}"))?,
         (None, Some(text), _) => {
-            Roots::from_pem(text.as_bytes()).map_err(|e| format!("VAULT_CACERT_BYTES: {e}"))?
+            TlsRoots::from_pem(text.as_bytes()).map_err(|e| format!("VAULT_CACERT_BYTES: {e}"))?
         }
         (None, None, Some(directory)) => {
-            Roots::from_directory(directory).map_err(|e| format!("vault.ca_path: {e}"))?
+            TlsRoots::from_directory(directory).map_err(|e| format!("vault.ca_path: {e}"))?
         }
-        (None, None, None) => Roots::default(),
+        (None, None, None) => TlsRoots::default(),
     };
     let check = match (&settings.tls_server_name, settings.skip_verify) {
-        (_, true) => Check::Nothing,
-        (Some(name), false) => Check::Name(name.clone()),
-        (None, false) => Check::Full,
+        (_, true) => TlsCheck::Nothing,
+        (Some(name), false) => TlsCheck::Name(Some(name.clone())),
+        (None, false) => TlsCheck::Name(None),
     };
     let identity = match (&settings.client_cert, &settings.client_key) {
         (Some(cert), Some(key)) => Some(Identity::from_files(cert, key)?),
         (None, None) => None,
         _ => return Err("vault.client_cert and vault.client_key go together; one is missing".to_owned()),
     };
-    let mut tls = client_config(roots, check, identity)?;
+    let mut tls = client_config(roots, &check, identity)?;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
