@@ -18,6 +18,8 @@ enum Point {
     Call,
     /// The first message of the extended protocol behind one of these.
     Begin,
+    /// The same, and the server has sent an error since: it may be skipping up to the next Sync.
+    Failed,
     CopyEnd,
 }
 
@@ -28,17 +30,10 @@ pub(super) struct Exchange {
     owed: VecDeque<Point>,
     /// How many of `owed` get a ReadyForQuery.
     answers: usize,
-    /// Messages of the extended protocol were sent behind the last Sync.
-    open: bool,
     /// The server takes copy data.
     copy_in: bool,
     /// A Sync was skipped by the server in this COPY.
     skipped: bool,
-    /// The server sent an error while `open`: it may be skipping up to the next Sync.
-    failed: bool,
-    /// A Query or FunctionCall went out behind messages without Sync: should one of those
-    /// fail, the server skips it too.
-    doubtful: bool,
     /// The two sides may disagree about what is owed.
     uncertain: bool,
     status: Status,
@@ -60,14 +55,11 @@ impl Exchange {
             b'F' => self.expect(Point::Call),
             b'S' if self.copy_in => self.skipped = true,
             b'S' => self.expect(Point::Sync),
-            b'P' | b'B' | b'D' | b'E' | b'C' if !self.open => {
-                self.open = true;
-                self.owed.push_back(Point::Begin);
-            }
+            b'P' | b'B' | b'D' | b'E' | b'C' if !self.is_open() => self.owed.push_back(Point::Begin),
             b'c' | b'f' => {
                 if self.copy_in {
                     self.copy_in = false;
-                } else if self.open || self.answers > 0 {
+                } else if self.is_open() || self.answers > 0 {
                     // Ahead of the server's CopyInResponse, or behind an error.
                     self.owed.push_back(Point::CopyEnd);
                 }
@@ -78,15 +70,10 @@ impl Exchange {
 
     #[inline]
     fn expect(&mut self, point: Point) {
+        // A server that is skipping skips all but a Sync.
+        self.uncertain |= point != Point::Sync && self.last() == Some(Point::Failed);
         self.owed.push_back(point);
         self.answers = self.answers.saturating_add(1);
-        if point == Point::Sync {
-            self.failed = false;
-        } else if self.open {
-            self.doubtful = true;
-            self.uncertain |= self.failed;
-        }
-        self.open = false;
         if self.copy_in {
             // Not allowed in a COPY: the server will complain, and who knows what it skips.
             self.uncertain = true;
@@ -100,9 +87,8 @@ impl Exchange {
         self.copy_in = false;
         self.skipped = false;
         while let Some(point) = self.owed.pop_front() {
-            if !matches!(point, Point::CopyEnd | Point::Begin) {
+            if !matches!(point, Point::CopyEnd | Point::Begin | Point::Failed) {
                 self.answers = self.answers.saturating_sub(1);
-                self.doubtful &= self.answers > 0;
                 // Sent for a COPY that this request turned out not to be: the server skips them.
                 while self.owed.front() == Some(&Point::CopyEnd) {
                     self.owed.pop_front();
@@ -121,13 +107,13 @@ impl Exchange {
         // began: the end of a COPY that was sent before them cannot be meant for it.
         let from = match first {
             Some(at) if by_query => at.saturating_add(1),
-            Some(at) if self.owed.get(at) == Some(&Point::Begin) => {
+            Some(at) if matches!(self.owed.get(at), Some(Point::Begin | Point::Failed)) => {
                 self.owed.drain(..=at);
                 0
             }
             _ => 0,
         };
-        while let Some(point @ (Point::Sync | Point::Begin)) = self.owed.get(from).copied() {
+        while let Some(point @ (Point::Sync | Point::Begin | Point::Failed)) = self.owed.get(from).copied() {
             self.owed.remove(from);
             if point == Point::Sync {
                 self.answers = self.answers.saturating_sub(1);
@@ -139,16 +125,20 @@ impl Exchange {
         } else {
             self.copy_in = true;
         }
-        if !by_query && self.answers == 0 {
+        if !by_query && self.answers == 0 && !self.is_open() {
             // The Sync that ends an Execute's COPY is still to come.
-            self.open = true;
+            self.owed.push_back(Point::Begin);
         }
     }
 
     /// The server sent an error.
     pub(super) fn error(&mut self) {
-        self.failed |= self.open;
-        self.uncertain |= self.doubtful;
+        self.uncertain |= self.is_doubtful();
+        if self.is_open()
+            && let Some(begin) = self.owed.iter_mut().rfind(|point| **point != Point::CopyEnd)
+        {
+            *begin = Point::Failed;
+        }
         if std::mem::take(&mut self.copy_in) && self.skipped {
             // The error may have come before the server read the Sync that we
             // took for skipped: then it will be answered after all.
@@ -156,16 +146,39 @@ impl Exchange {
         }
     }
 
+    /// What was sent last, ends of a COPY aside.
+    #[inline]
+    fn last(&self) -> Option<Point> {
+        self.owed.iter().rfind(|point| **point != Point::CopyEnd).copied()
+    }
+
+    /// Messages of the extended protocol were sent behind the last Sync.
+    #[inline]
+    fn is_open(&self) -> bool {
+        matches!(self.last(), Some(Point::Begin | Point::Failed))
+    }
+
+    /// A Query or FunctionCall went out behind messages without Sync: should one of those fail,
+    /// the server skips it too.
+    fn is_doubtful(&self) -> bool {
+        let open = |point: &Point| matches!(point, Point::Begin | Point::Failed);
+        let mut before = None;
+        self.owed.iter().filter(|point| **point != Point::CopyEnd).any(|point| {
+            let skipped = before.replace(point).is_some_and(open) && !matches!(point, Point::Sync);
+            skipped && !open(point)
+        })
+    }
+
     /// Between transactions, with nothing owed.
     #[inline]
     pub(super) fn at_rest(&self) -> bool {
-        self.answers == 0 && !self.open && !self.copy_in && self.status == Status::Idle
+        self.quiet() && self.status == Status::Idle
     }
 
     /// Nothing owed, in a transaction or not.
     #[inline]
     pub(super) fn quiet(&self) -> bool {
-        self.answers == 0 && !self.open && !self.copy_in
+        self.answers == 0 && !self.is_open() && !self.copy_in
     }
 
     /// Whether the server needs more from the client before it can finish: a
@@ -173,7 +186,7 @@ impl Exchange {
     #[inline]
     pub(super) fn wants_client(&self) -> bool {
         // With the books in doubt, what looks like an answer still owed may never come.
-        self.answers == 0 || self.open || self.copy_in || self.uncertain
+        self.answers == 0 || self.is_open() || self.copy_in || self.uncertain
     }
 
     /// Whether the connection must be closed because the two sides may disagree.
