@@ -1,5 +1,4 @@
 //! Results of any size, and PostgreSQL's own tools: what passes through must not pile up.
-//! `LEASEHOLD_TEST_COPY_MB` says how much is copied each way.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
@@ -8,7 +7,7 @@ mod wire_client;
 
 use std::time::Duration;
 
-use support::{Endpoint, Program, wait_until};
+use support::{Endpoint, Program, short_or_long, wait_until};
 use wire_client::message::query;
 use wire_client::{Plan, Stand};
 
@@ -16,10 +15,6 @@ use wire_client::{Plan, Stand};
 const PATIENCE: Duration = Duration::from_secs(240);
 /// What the proxy may grow by while anything passes through.
 const ROOM_KIB: u64 = 16 * 1024;
-
-fn copy_megabytes() -> usize {
-    std::env::var("LEASEHOLD_TEST_COPY_MB").ok().map_or(1000, |text| text.parse().unwrap())
-}
 
 async fn psql(endpoint: &Endpoint, commands: &[&str]) -> String {
     let mut command = endpoint.command("psql");
@@ -38,13 +33,13 @@ async fn warm_up(stand: &Stand) {
 }
 
 #[tokio::test]
-async fn copies_of_a_gigabyte_pass_both_ways_without_piling_up() {
+async fn large_copies_pass_both_ways_without_piling_up() {
     let stand = or_skip!(Stand::start().await);
     let endpoint = stand.endpoint();
     warm_up(&stand).await;
     psql(&endpoint, &["CREATE TABLE landed (line text)"]).await;
     let before = stand.proxy.peak_rss_kib();
-    let thousand_lines = copy_megabytes();
+    let thousand_lines = short_or_long(100, 1000);
     let rows = thousand_lines * 1000;
     let out = format!("\\copy (SELECT repeat('x', 999) FROM generate_series(1, {rows})) TO PROGRAM 'wc -c'");
     let counted = psql(&endpoint, &[&out]).await;

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A proxy whose databases `app` and `Reports` take their users from the local source.
 struct House {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::or_skip;
 use crate::support::program::Signal;
-use crate::support::{Program, wait_until};
+use crate::support::{Program, short_or_long, wait_until};
 use crate::wire_client::client::send_cancel;
 use crate::wire_client::message::query;
 use crate::wire_client::{Message, Plan, Stand, WireClient};
@@ -118,14 +118,14 @@ async fn race(client: &mut WireClient, rounds: u32) -> u32 {
 
 #[tokio::test]
 async fn a_cancel_never_hits_the_same_clients_next_statement() {
-    const ROUNDS: u32 = 700;
+    let rounds = short_or_long(300, 5000);
     for mode in ["session", "transaction"] {
         let stand = or_skip!(Stand::start_with(Plan { mode, threads: 2, ..Plan::default() }).await);
-        let hits = race(&mut stand.client().await, ROUNDS).await;
-        assert!((1..ROUNDS).contains(&hits), "{mode}: {hits}");
+        let hits = race(&mut stand.client().await, rounds).await;
+        assert!((1..rounds).contains(&hits), "{mode}: {hits}");
         if mode == "session" {
-            let hits = race(&mut stand.direct().await, ROUNDS).await;
-            assert!((1..ROUNDS).contains(&hits), "direct: {hits}");
+            let hits = race(&mut stand.direct().await, rounds).await;
+            assert!((1..rounds).contains(&hits), "direct: {hits}");
         }
     }
 }

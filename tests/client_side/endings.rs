@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::or_skip;
-use crate::support::wait_until;
+use crate::support::{short_or_long, wait_until};
 use crate::wire_client::message::{
     bind, copy_data, copy_done, execute, flush, parse, query, sync, terminate,
 };
@@ -226,7 +226,7 @@ async fn what_still_runs_for_nobody_is_cancelled_within_a_bound() {
 /// Nothing is read, nothing is waited for: what was complete counts all the same.
 #[tokio::test]
 async fn what_was_complete_before_a_terminate_is_executed() {
-    const ROUNDS: usize = 50;
+    let rounds = short_or_long(20, 500);
     let extended = |sql: &str| [parse("", sql), bind("", "", &[]), execute("", 0)].concat();
     for mode in ["transaction", "session"] {
         let stand = or_skip!(Stand::start_with(Plan { mode, pool_size: POOL_SIZE, ..Plan::default() }).await);
@@ -243,7 +243,7 @@ async fn what_was_complete_before_a_terminate_is_executed() {
             ),
             ("copy", [query("COPY kept FROM STDIN"), copy_data(b"copy\n"), copy_done()].concat()),
         ];
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             for (_, script) in &scripts {
                 for direct in [false, true] {
                     let mut client = if direct { stand.direct().await } else { stand.client().await };
@@ -260,7 +260,7 @@ async fn what_was_complete_before_a_terminate_is_executed() {
         }
         for (way, _) in scripts {
             let count = format!("SELECT count(*) FROM kept WHERE way = '{way}'");
-            let wanted = (2 * ROUNDS).to_string();
+            let wanted = (2 * rounds).to_string();
             let there = wait_until(PATIENCE, async || stand.ask(&count).await == wanted).await;
             assert!(there, "{mode}: {way}: {} of {wanted}", stand.ask(&count).await);
         }

@@ -12,7 +12,7 @@ use crate::journal::Journal;
 use crate::support::{DatabaseRole, Leasehold, Missing, Postgres, Vault, wait_until};
 
 /// Long enough for a loaded machine; only a hang gets there.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a machine with two cores may cost on top of a limit while it runs other tests.
 pub const NOISE: Duration = Duration::from_secs(4);
@@ -166,7 +166,7 @@ impl Site {
     pub async fn assert_nothing_left(&self, proxy: &Leasehold) {
         // Vault ends a token's leases right after the call that ended the token.
         let nothing = async || self.users().await.is_empty() && self.vault.leases(self.path).await.is_empty();
-        let nothing = wait_until(Duration::from_secs(5), nothing).await;
+        let nothing = wait_until(Duration::from_secs(60), nothing).await;
         let (users, leases) = (self.users().await, self.vault.leases(self.path).await);
         assert!(nothing, "{users:?} {leases:?}\n{}", proxy.log_text());
     }

@@ -13,7 +13,7 @@ use crate::support::program::Signal;
 use crate::support::wait_until;
 
 /// Far below `shutdown_timeout`, far above what a loaded machine costs.
-const PROMPT: Duration = Duration::from_secs(8);
+const PROMPT: Duration = Duration::from_secs(20);
 
 async fn a_signal_ends_it_in_order(signal: Signal) {
     let site = or_skip!(Site::open(&[]).await);

@@ -4,25 +4,31 @@ use crate::journal::{Journal, LOSSES, REMOVALS, clean, say};
 use crate::load::session_user;
 use crate::or_skip;
 use crate::site::{PATIENCE, Site, database_section};
-use crate::support::wait_until;
+use crate::support::{short_or_long, wait_until};
 
-const TPC_B: [&str; 7] = ["-c", "16", "-j", "2", "-T", "60", "app"];
-const SELECT_ONLY: [&str; 10] = ["-S", "-M", "extended", "-c", "16", "-j", "2", "-T", "60", "app"];
+const TPC_B: &[&str] = &["-c", "16", "-j", "2"];
+const SELECT_ONLY: &[&str] = &["-S", "-M", "extended", "-c", "16", "-j", "2"];
+
+/// A load for so many seconds.
+fn lasting<'a>(load: &[&'a str], seconds: &'a str) -> Vec<&'a str> {
+    [load, &["-T", seconds, "app"]].concat()
+}
 
 #[tokio::test]
-async fn eight_generations_pass_under_two_loads_and_no_statement_fails() {
+async fn generations_pass_under_two_loads_and_no_statement_fails() {
     let lives = [("DEFAULT_TTL", "8s"), ("MAX_TTL", "30s"), ("TOKEN_TTL", "20s"), ("TOKEN_MAX_TTL", "20s")];
     let site = or_skip!(Site::open(&lives).await);
     let mut proxy = site.run_filled("", "").await;
     let place = proxy.endpoint("app");
     // TPC-B first: it vacuums and truncates before it starts.
-    let loads = [place.start_pgbench(&TPC_B), place.start_pgbench(&SELECT_ONLY)];
+    let (seconds, fewest) = short_or_long(("20", 3), ("60", 8));
+    let loads = [TPC_B, SELECT_ONLY].map(|load| place.start_pgbench(&lasting(load, seconds)));
     let mut transactions = Vec::new();
     for load in loads {
         transactions.push(clean(load, &proxy).await);
     }
     let generations = proxy.activations("app").len();
-    assert!(generations >= 8, "{generations}\n{}", proxy.log_text());
+    assert!(generations >= fewest, "{generations}\n{}", proxy.log_text());
     proxy.assert_never(&REMOVALS);
     site.close(&mut proxy).await;
     let [tpc_b, select_only] = transactions[..] else { unreachable!() };
@@ -33,10 +39,11 @@ async fn eight_generations_pass_under_two_loads_and_no_statement_fails() {
 async fn the_barest_role_swaps_just_as_well() {
     let site = or_skip!(Site::bare("8s", "30s").await);
     let mut proxy = site.run("", "").await;
-    let load = ["-n", "-S", "-c", "16", "-j", "2", "-T", "40", "app"];
+    let (seconds, fewest) = short_or_long(("20", 3), ("40", 5));
+    let load = lasting(&["-n", "-S", "-c", "16", "-j", "2"], seconds);
     let transactions = clean(proxy.endpoint("app").start_pgbench(&load), &proxy).await;
     let generations = proxy.activations("app").len();
-    assert!(generations >= 5, "{generations}\n{}", proxy.log_text());
+    assert!(generations >= fewest, "{generations}\n{}", proxy.log_text());
     proxy.assert_never(&REMOVALS);
     site.close(&mut proxy).await;
     say(format_args!("{transactions} transactions, 0 failed, {generations} generations"));
@@ -44,13 +51,14 @@ async fn the_barest_role_swaps_just_as_well() {
 
 #[tokio::test]
 async fn a_token_that_ends_before_its_lease_bounds_the_user() {
-    let lives = [("DEFAULT_TTL", "24h"), ("MAX_TTL", "24h"), ("TOKEN_TTL", "15s"), ("TOKEN_MAX_TTL", "15s")];
+    let lives = [("DEFAULT_TTL", "24h"), ("MAX_TTL", "24h"), ("TOKEN_TTL", "10s"), ("TOKEN_MAX_TTL", "10s")];
     let site = or_skip!(Site::open(&lives).await);
     let mut proxy = site.run_filled("", "").await;
-    let load = ["-n", "-c", "8", "-j", "1", "-T", "45", "app"];
+    let (seconds, fewest) = short_or_long(("20", 2), ("45", 4));
+    let load = lasting(&["-n", "-c", "8", "-j", "1"], seconds);
     let transactions = clean(proxy.endpoint("app").start_pgbench(&load), &proxy).await;
     let generations = proxy.activations("app").len();
-    assert!(generations >= 3, "{generations}\n{}", proxy.log_text());
+    assert!(generations >= fewest, "{generations}\n{}", proxy.log_text());
     proxy.assert_never(&REMOVALS);
     site.close(&mut proxy).await;
     say(format_args!("{transactions} transactions, 0 failed, {generations} generations"));

@@ -1,4 +1,4 @@
-//! Scripts that nobody wrote. `LEASEHOLD_TEST_SCRIPTS` says how many.
+//! Scripts that nobody wrote.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -6,6 +6,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use super::differential::{Bench, difference};
 use crate::or_skip;
+use crate::support::short_or_long;
 use crate::wire_client::Pieces;
 use crate::wire_client::message::{
     bind, close_portal, copy_data, copy_done, copy_fail, describe_portal, describe_statement, execute, flush,
@@ -139,7 +140,7 @@ fn pieces() -> impl Strategy<Value = Pieces> {
 fn play(mode: &'static str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bench = or_skip!(runtime.block_on(Bench::start(mode)));
-    let cases = std::env::var("LEASEHOLD_TEST_SCRIPTS").ok().map_or(60, |text| text.parse().unwrap());
+    let cases = short_or_long(60, 2000);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let outcome = TestRunner::new(config).run(&(script(mode == "session"), pieces()), |(script, pieces)| {
         let (direct, through) = runtime

