@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use tokio::time::{Sleep, sleep};
 
 use super::end::End;
+use super::refusal;
 use super::relay::{Hold, Relay, Step};
 use crate::wire::Encoder;
 
@@ -49,11 +50,6 @@ impl Leaving {
         }
         self.unheard = self.unheard.saturating_add(bytes);
         Some(if self.unheard > MOST_UNHEARD { Step::End(End::Overdue) } else { Step::Again })
-    }
-
-    /// The server is going to end the connection.
-    pub(super) fn is_passed_on(&self) -> bool {
-        self.passed_on
     }
 
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
@@ -105,7 +101,7 @@ impl Relay {
     }
 
     /// Whether a Terminate is among what was read ahead.
-    pub(super) fn said_terminate(&self) -> bool {
+    fn said_terminate(&self) -> bool {
         let mut scan = self.requests.clone();
         let mut rest = &self.ahead[..];
         while let Ok(Some(header)) = scan.next(&mut rest) {
@@ -116,6 +112,15 @@ impl Relay {
         false
     }
 
+    /// The client is gone: at once, or after what it had asked for up to its Terminate.
+    pub(super) fn client_left(&mut self) -> Step {
+        if !self.said_terminate() {
+            return Step::End(End::ClientLeft);
+        }
+        self.client_is_gone();
+        Step::Again
+    }
+
     /// What it is owed is thrown away from now on.
     pub(super) fn client_is_gone(&mut self) {
         let leaving = self.leaving.get_or_insert_default();
@@ -123,6 +128,19 @@ impl Relay {
             leaving.patience = Box::pin(sleep(UNHEARD));
         }
         self.to_client = BytesMut::new();
+    }
+
+    /// Why it ends when the server has closed the connection.
+    pub(super) fn server_is_gone(&mut self) -> End {
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.passed_on) {
+            // As it was told to: there is nothing left to cancel.
+            self.server_said = true;
+            End::Terminated
+        } else if self.server_said {
+            End::Said
+        } else {
+            End::Refused(refusal::server_gone())
+        }
     }
 
     /// What comes behind a Terminate is of no use to anybody.

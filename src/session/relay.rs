@@ -64,7 +64,7 @@ pub(super) struct Relay {
     aligning: bool,
     align_failed: bool,
     /// The server's FATAL has been passed on.
-    server_said: bool,
+    pub(super) server_said: bool,
 }
 
 impl Relay {
@@ -248,15 +248,6 @@ impl Relay {
         if moved { Step::Again } else { Step::Park }
     }
 
-    /// The client is gone: at once, or after what it had asked for up to its Terminate.
-    fn client_left(&mut self) -> Step {
-        if !self.said_terminate() {
-            return Step::End(End::ClientLeft);
-        }
-        self.client_is_gone();
-        Step::Again
-    }
-
     /// Reads from the server and writes straight on to the client.
     pub(super) fn poll_server(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
         let Hold::Active(conn) = &mut self.hold else { return Step::Park };
@@ -290,18 +281,6 @@ impl Relay {
                 self.to_client.extend_from_slice(passed);
                 Step::Again
             }
-        }
-    }
-
-    fn server_is_gone(&mut self) -> End {
-        if self.leaving.as_ref().is_some_and(|leaving| leaving.is_passed_on()) {
-            // As it was told to: there is nothing left to cancel.
-            self.server_said = true;
-            End::Terminated
-        } else if self.server_said {
-            End::Said
-        } else {
-            End::Refused(refusal::server_gone())
         }
     }
 
