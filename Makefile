@@ -1,11 +1,12 @@
 # The two that matter: `make demo` shows it at work, `make test` proves it. Each installs what is
 # missing (Debian or Ubuntu with a Rust toolchain, as root or with sudo).
 
-.PHONY: help demo test lint bench deps
+.PHONY: help demo test test-long lint bench deps
 
 help:
 	@echo 'make demo    a throw-away PostgreSQL, the proxy, and load, live (ARGS="--duration 60s")'
 	@echo 'make test    formatting, lints, documentation, and every test on real servers'
+	@echo 'make test-long  the same in its long forms (docs/testing.md), about an hour'
 	@echo 'make lint    the first three of these'
 	@echo 'make bench   the benchmarks'
 	@echo 'make deps    only installs what demo and test need'
@@ -18,7 +19,13 @@ demo:
 
 test:
 	@scripts/install-deps
-	@scripts/test
+	@scripts/install-nextest
+	@scripts/test $(ARGS)
+
+test-long:
+	@scripts/install-deps
+	@scripts/install-nextest
+	@scripts/test --long $(ARGS)
 
 lint:
 	@scripts/lint

@@ -54,6 +54,7 @@ pub struct Postgres {
     server: Option<Program>,
     port: Port,
     tools: PathBuf,
+    programs: PathBuf,
     owner: Option<Owner>,
     directory: TempDir,
 }
@@ -74,9 +75,12 @@ impl Postgres {
     /// A cluster with its own settings.
     pub async fn start_with(options: PostgresOptions) -> Result<Self, Missing> {
         let tools = find_tools()?;
+        // Another major's server, where the tools are not in one place with it.
+        let programs = std::env::var_os("LEASEHOLD_TEST_PG_SERVER_BIN").filter(|set| !set.is_empty());
+        let programs = programs.map_or_else(|| tools.clone(), PathBuf::from);
         let directory = tempfile::Builder::new().prefix("leasehold-pg-").tempdir().unwrap();
-        let mut postgres =
-            Self { server: None, port: Port::claim(), tools, owner: Owner::if_root(), directory };
+        let (port, owner) = (Port::claim(), Owner::if_root());
+        let mut postgres = Self { server: None, port, tools, programs, owner, directory };
         postgres.own(postgres.directory.path());
         postgres.initdb(&options).await;
         // The port is ours among tests; some other program may still take it first.
@@ -191,7 +195,7 @@ impl Postgres {
 
     /// A command that runs as the server's owner.
     fn as_owner(&self, tool: &str) -> Command {
-        let mut command = Command::new(self.tools.join(tool));
+        let mut command = Command::new(self.programs.join(tool));
         command.current_dir(self.directory.path()).env("LC_ALL", "C");
         if let Some(owner) = self.owner {
             command.uid(owner.uid).gid(owner.gid);
