@@ -61,10 +61,11 @@ impl Relay {
     /// With an upstream: up to the end of what the client is still owed.
     #[cold]
     pub(super) fn poll_leaving(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+        // In this order: that the client is gone shortens the patience.
+        self.look_for_client(cx, scratch);
         if let Some(end) = self.is_overdue(cx) {
             return Step::End(end);
         }
-        self.look_for_client(cx, scratch);
         let mut moved = false;
         match self.flush_client(cx) {
             Poll::Ready(Ok(())) => match self.poll_server(cx, scratch) {

@@ -199,7 +199,8 @@ async fn nothing_stays_behind_in_session_mode() {
 #[tokio::test]
 async fn what_still_runs_for_nobody_is_cancelled_within_a_bound() {
     let run = [parse("", "SELECT pg_sleep(300)"), bind("", "", &[]), execute("", 0), flush()].concat();
-    for mode in ["transaction", "session"] {
+    // The end of the stream comes with the Terminate, or when that has been seen.
+    for (mode, later) in [("transaction", false), ("transaction", true), ("session", true)] {
         let stand = or_skip!(Stand::start_with(Plan { mode, pool_size: POOL_SIZE, ..Plan::default() }).await);
         let mut clients = Vec::new();
         for request in [query("SELECT pg_sleep(300)"), run.clone(), query("BEGIN; SELECT pg_sleep(300)")] {
@@ -215,10 +216,17 @@ async fn what_still_runs_for_nobody_is_cancelled_within_a_bound() {
             stand.ask("SELECT * FROM pg_stat_activity").await,
             stand.proxy.log_text()
         );
-        for client in clients {
-            leave(client, Exit::TerminateAndClose).await;
+        for client in &mut clients {
+            client.send(&terminate()).await;
         }
-        assert!(wait_until(PATIENCE, async || stand.sessions(asleep).await == 0).await, "{mode}");
+        if later {
+            // Its thread has served them all when it has let this one in.
+            WireClient::connect(&stand.place(), &CONSOLE).await.leave().await;
+        }
+        drop(clients);
+        let over = wait_until(PATIENCE, async || stand.sessions(asleep).await == 0).await;
+        let running = "SELECT pid, state, query FROM pg_stat_activity WHERE query LIKE '%pg_sleep%'";
+        assert!(over, "{mode}: {}\n{}", stand.ask(running).await, stand.proxy.log_text());
         the_pool_is_whole(&stand, mode).await;
     }
 }
