@@ -180,9 +180,10 @@ fn a_skip_ends_the_test_is_printed_and_counted() {
         .args(["--exact", name])
         .env(PROBE, "1")
         .env("LEASEHOLD_TEST_SKIPS", &skips)
+        .env("NEXTEST_BINARY_ID", "leasehold::harness")
         .output()
         .unwrap();
-    let line = format!("SKIPPED {name}: only a probe\n");
+    let line = format!("SKIPPED leasehold::harness {name}: only a probe\n");
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains(&line), "{output:?}");
     assert_eq!(std::fs::read_to_string(skips).unwrap(), line);

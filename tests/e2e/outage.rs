@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::journal::{Journal, LOSSES, clean, say};
 use crate::load::{Load, session_user};
 use crate::or_skip;
-use crate::site::{NOISE, PATIENCE, Site};
+use crate::site::{PATIENCE, Site};
 use crate::support::{Leasehold, StopMode, bound, wait_until};
 
 const NO_NEW_USER: &str = "no new user, the active one serves on";
@@ -93,7 +93,7 @@ async fn postgres_restarted_under_load_costs_only_what_was_in_flight() {
     }
     let first = deeds.iter().find(|deed| deed.ended > up && deed.outcome.is_ok());
     let service = first.unwrap_or_else(|| panic!("no service\n{}", proxy.log_text())).ended - up;
-    assert!(service <= bound(Duration::from_secs(2) + NOISE), "{service:?}\n{}", proxy.log_text());
+    assert!(service <= bound(Duration::from_secs(2)), "{service:?}\n{}", proxy.log_text());
     assert_eq!(session_user(&proxy.endpoint("app").connect().await).await.unwrap(), user);
     proxy.assert_never(&LOSSES);
     site.close(&mut proxy).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::journal::{Journal, Step, clean, say};
 use crate::load::{Load, session_user};
 use crate::or_skip;
-use crate::site::{NOISE, PATIENCE, Site};
+use crate::site::{PATIENCE, Site};
 use crate::support::{Leasehold, bound, wait_until};
 
 const NOTICE: Duration = Duration::from_secs(2);
@@ -66,7 +66,7 @@ async fn a_revoked_user_is_replaced_at_once_and_only_the_server_refuses_anything
     let deeds = load.finish().await;
     let first = deeds.iter().find(|deed| deed.outcome.as_ref() == Ok(&new)).expect("no service");
     let service = first.ended.duration_since(revocation.done);
-    let until = revocation.done + bound(NOTICE + GRACE + NOISE);
+    let until = revocation.done + bound(NOTICE + GRACE);
     let mut refused = 0;
     for deed in &deeds {
         if let Err(fault) = &deed.outcome {
@@ -77,13 +77,8 @@ async fn a_revoked_user_is_replaced_at_once_and_only_the_server_refuses_anything
         }
     }
     let served = deeds.len() - refused;
-    assert!(service <= bound(NOTICE + NOISE), "{service:?}\n{}", proxy.log_text());
-    assert!(
-        revocation.clear <= bound(NOTICE + GRACE + NOISE),
-        "{:?}\n{}",
-        revocation.clear,
-        proxy.log_text()
-    );
+    assert!(service <= bound(NOTICE), "{service:?}\n{}", proxy.log_text());
+    assert!(revocation.clear <= bound(NOTICE + GRACE), "{:?}\n{}", revocation.clear, proxy.log_text());
     site.close(&mut proxy).await;
     let clear = revocation.clear;
     say(format_args!("{served} served, {refused} refused, service after {service:?}, clear after {clear:?}"));
@@ -99,7 +94,7 @@ async fn with_a_group_role_a_revocation_costs_pgbench_nothing() {
     assert!(wait_until(PATIENCE, warm).await, "{}", proxy.log_text());
     let revocation = revoke(&site, &proxy, "database/creds/app").await;
     let clear = revocation.clear;
-    assert!(clear <= bound(NOTICE + GRACE + NOISE), "{clear:?}\n{}", proxy.log_text());
+    assert!(clear <= bound(NOTICE + GRACE), "{clear:?}\n{}", proxy.log_text());
     let transactions = clean(load, &proxy).await;
     site.close(&mut proxy).await;
     say(format_args!("{transactions} transactions, 0 failed, clear after {clear:?}"));

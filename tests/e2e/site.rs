@@ -14,9 +14,6 @@ use crate::support::{DatabaseRole, Leasehold, Missing, Postgres, Vault, wait_unt
 /// Long enough for a loaded machine; only a hang gets there.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a machine with two cores may cost on top of a limit while it runs other tests.
-pub const NOISE: Duration = Duration::from_secs(4);
-
 const DB_PASSWORD: &str = "it's a secret";
 
 /// Both servers, and what Leasehold logs in with.

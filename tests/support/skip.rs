@@ -21,7 +21,9 @@ pub fn record(reason: &dyn fmt::Display) {
     // The runner's word: what runs alone in its process may run on the main thread.
     let name = std::env::var("NEXTEST_TEST_NAME").ok();
     let name = name.as_deref().or(thread.name()).unwrap_or("a test");
-    let line = format!("SKIPPED {name}: {reason}\n");
+    // Two files may have a test of the same name.
+    let binary = std::env::var("NEXTEST_BINARY_ID").map_or_else(|_| String::new(), |id| id + " ");
+    let line = format!("SKIPPED {binary}{name}: {reason}\n");
     // Straight to the descriptor: the test runner captures only what the print macros write.
     let _ = std::io::stderr().write_all(line.as_bytes());
     if let Some(file) = std::env::var_os("LEASEHOLD_TEST_SKIPS") {
