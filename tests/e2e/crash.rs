@@ -19,7 +19,11 @@ async fn after_a_crash_the_next_start_removes_what_the_local_source_left_and_not
     postgres.execute("app", "CREATE ROLE \"lh-app-of-somebody-else\" LOGIN").await;
     let mut crashed = Leasehold::run(&config("app")).await;
     let left = crashed.active_from(1).await.user;
-    let load = crashed.endpoint("app").start_pgbench(&["-i", "-q", "-s", "4"]);
+    // On and on, so that it is at work whenever somebody looks.
+    let script = directory.path().join("work.sql");
+    let work = "BEGIN;\nCREATE TABLE IF NOT EXISTS made (n int);\nSELECT pg_sleep(0.2);\nCOMMIT;\n";
+    std::fs::write(&script, work).unwrap();
+    let load = crashed.endpoint("app").start_pgbench(&["-n", "-T", "120", "-f", script.to_str().unwrap()]);
     let at_work = "SELECT FROM pg_stat_activity WHERE usename = $1 AND state <> 'idle'";
     let at_work = async || !postgres.connect().await.query(at_work, &[&left]).await.unwrap().is_empty();
     assert!(wait_until(PATIENCE, at_work).await, "{}", crashed.log_text());
