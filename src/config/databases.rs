@@ -85,6 +85,7 @@ fn read_pool(
         section.error("max_server_connections", &what, advice, findings);
     }
     let checkout = section.some_time("checkout_timeout", findings);
+    let prepared = section.count("max_prepared_statements", findings);
     Some(PoolSettings {
         name: name.to_owned(),
         upstream: upstream?,
@@ -92,6 +93,7 @@ fn read_pool(
         size,
         max_server_connections,
         checkout_timeout: checkout.unwrap_or(Duration::from_secs(30)),
+        max_prepared_statements: prepared.unwrap_or(200),
     })
 }
 

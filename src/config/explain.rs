@@ -138,6 +138,12 @@ fn listen(report: &mut Report<'_>, host: &dyn Host) {
         &startup,
         format!("Who has not said within {startup} who it is, is dropped."),
     );
+    let bytes = listen.max_prepared_bytes;
+    report.item(
+        "listen.max_prepared_bytes",
+        bytes,
+        format!("A client that prepares more than {} bytes of text is dropped.", bytes / 16),
+    );
 }
 
 fn explain_vault(report: &mut Report<'_>, vault: &VaultSettings) {
@@ -290,6 +296,13 @@ fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> Stri
         &wait,
         format!("A client that waits longer than {wait} for a connection gets an error."),
     );
+    if pool.mode == PoolMode::Transaction {
+        report.item(
+            &at("max_prepared_statements"),
+            pool.max_prepared_statements,
+            "Each connection keeps at most so many prepared statements, for all clients together.",
+        );
+    }
 }
 
 fn tls_sentence(mode: SslMode, roots: &SslRoots, over_socket: bool) -> (&'static str, &'static str) {

@@ -52,6 +52,12 @@ pub const KEYS: &[Key] = &[
     key("listen.unix_mode", "octal string", "0600", "Permission bits of the Unix socket."),
     key("listen.max_clients", "number", "10000", "More clients than this are refused with 53300."),
     key("listen.startup_timeout", "duration", "10s", "How long a new client may take to say who it is."),
+    key(
+        "listen.max_prepared_bytes",
+        "size",
+        "256MiB",
+        "How much text of prepared statements all clients of transaction mode may have; one client a sixteenth.",
+    ),
     key("vault.address", "URL", "VAULT_ADDR", "Where Vault or OpenBao answers."),
     key("vault.namespace", "text", "VAULT_NAMESPACE", "Namespace of every request; empty: none."),
     key("vault.ca_file", "file", "VAULT_CACERT", "CA certificates (PEM) trusted instead of the system's."),
@@ -120,6 +126,12 @@ pub const KEYS: &[Key] = &[
         "duration",
         "30s",
         "How long a client waits for a free connection before it gets an error.",
+    ),
+    key(
+        "databases.NAME.max_prepared_statements",
+        "number",
+        "200",
+        "The most statements that one connection has prepared, in transaction mode; the least used goes first.",
     ),
     key(
         "databases.NAME.connect_timeout",

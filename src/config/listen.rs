@@ -49,6 +49,7 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> ListenSett
         unix_mode: read_mode(section, findings).unwrap_or(0o600),
         max_clients: section.count("max_clients", findings).unwrap_or(10_000),
         startup_timeout: section.some_time("startup_timeout", findings).unwrap_or(Duration::from_secs(10)),
+        max_prepared_bytes: section.size("max_prepared_bytes", findings).unwrap_or(256 << 20),
     }
 }
 

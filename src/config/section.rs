@@ -162,6 +162,24 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// A size in bytes, such as "64KiB".
+    pub(super) fn size(&self, name: &str, findings: &mut Findings) -> Option<usize> {
+        if let Node { value: Value::Integer(number), raw: None, .. } = self.node(name)? {
+            let advice = format!("write a string with a unit, such as \"{number}B\" or \"{number}KiB\"");
+            self.error(name, "is a bare number", &advice, findings);
+            return None;
+        }
+        let text = self.text(name, findings)?;
+        let size = parse_size(text.trim());
+        if size.is_none() {
+            let what = format!("is {text:?}, which is no size");
+            let advice =
+                "write a whole number and a unit, for example \"512B\", \"64KiB\", \"16MiB\" or \"1GiB\"";
+            self.error(name, &what, advice, findings);
+        }
+        size
+    }
+
     /// A duration in humantime's words.
     pub(super) fn duration(&self, name: &str, findings: &mut Findings) -> Option<Duration> {
         if let Node { value: Value::Integer(number), raw: None, .. } = self.node(name)? {
@@ -263,4 +281,18 @@ impl<'t> Section<'t> {
     fn node(&self, name: &str) -> Option<&'t Node> {
         self.table?.get(name)
     }
+}
+
+/// A whole number with a unit of bytes; not zero.
+fn parse_size(text: &str) -> Option<usize> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor = match unit.trim() {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(factor).filter(|size| *size > 0)
 }

@@ -10,6 +10,7 @@ use std::task::Waker;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::prepared::Prepared;
 use super::profile::Profile;
 use super::shared::Slot;
 use crate::credentials::{CutReason, Generation, GenerationId};
@@ -48,6 +49,8 @@ pub struct Conn {
     pub stream: Stream,
     /// The settings laid on it since login, in transaction mode.
     pub dressed: Arc<Profile>,
+    /// The statements that it has prepared, in transaction mode.
+    pub prepared: Prepared,
     pub(super) key: Arc<Profile>,
     params: Vec<(String, String)>,
     tethered: Tethered,
@@ -58,7 +61,7 @@ impl Conn {
     pub(super) fn new(connected: Connected, key: Arc<Profile>, slot: Slot, registry: &Rc<Registry>) -> Self {
         let Connected { stream, peer, key: cancel, params } = connected;
         let tethered = registry.tether(peer, cancel, slot.generation().clone(), Instant::now());
-        Self { stream, dressed: Arc::default(), key, params, tethered, slot }
+        Self { stream, dressed: Arc::default(), prepared: Prepared::default(), key, params, tethered, slot }
     }
 
     /// The generation whose user it is logged in as.
@@ -89,9 +92,11 @@ impl Conn {
     /// Asks a question of our own between transactions. Not cancel safe: a cancelled
     /// question closes the connection. `None`: the connection is lost.
     pub async fn query(self, sql: &str) -> (Option<Self>, Result<Answer, QueryError>) {
-        let Self { stream, dressed, key, params, tethered, slot } = self;
+        let Self { stream, dressed, mut prepared, key, params, tethered, slot } = self;
+        // As every Query does.
+        prepared.unnamed = None;
         let (stream, answer) = simple_query(stream, sql).await;
-        (stream.map(|stream| Self { stream, dressed, key, params, tethered, slot }), answer)
+        (stream.map(|stream| Self { stream, dressed, prepared, key, params, tethered, slot }), answer)
     }
 
     pub(super) fn tether(&self) -> &Rc<Tether> {
@@ -107,12 +112,13 @@ impl Conn {
 
     /// Takes the connection off this shard; `None` if the runtime does not give it up.
     pub(super) fn detach(self) -> Option<DetachedConn> {
-        let Self { stream, dressed, key, params, tethered, slot } = self;
+        let Self { stream, dressed, prepared, key, params, tethered, slot } = self;
         let tether = tethered.tether.clone();
         drop(tethered);
         Some(DetachedConn {
             stream: stream.detach().ok()?,
             dressed,
+            prepared,
             key,
             params,
             peer: tether.peer.clone(),
@@ -128,6 +134,7 @@ impl Conn {
 pub struct DetachedConn {
     stream: Detached,
     dressed: Arc<Profile>,
+    prepared: Prepared,
     key: Arc<Profile>,
     params: Vec<(String, String)>,
     peer: Peer,
@@ -138,11 +145,11 @@ pub struct DetachedConn {
 
 impl DetachedConn {
     pub(super) fn attach(self, shard: usize, registry: &Rc<Registry>) -> Option<Conn> {
-        let Self { stream, dressed, key, params, peer, cancel, opened, mut slot } = self;
+        let Self { stream, dressed, prepared, key, params, peer, cancel, opened, mut slot } = self;
         slot.move_to(shard);
         let stream = stream.attach().ok()?;
         let tethered = registry.tether(peer, cancel, slot.generation().clone(), opened);
-        Some(Conn { stream, dressed, key, params, tethered, slot })
+        Some(Conn { stream, dressed, prepared, key, params, tethered, slot })
     }
 }
 

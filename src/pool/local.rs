@@ -29,6 +29,9 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long `DISCARD ALL` may take.
 const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many idle connections are looked at for one that needs no aligning.
+const LOOKED_AT: usize = 16;
+
 /// What one shard did for a pool, and what it has now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PoolCounts {
@@ -123,15 +126,21 @@ impl LocalPool {
         &self.pool
     }
 
-    /// An idle connection with this profile, if there is one and nobody waits. The
-    /// waker is how its holder is told to let go.
-    pub fn try_checkout(&self, client: ClientId, key: &Arc<Profile>, waker: &Waker) -> Option<Conn> {
+    /// An idle connection with this profile, if there is one and nobody waits; one that is
+    /// dressed in `dress` if that is quickly found. The waker is how its holder is told to let go.
+    pub fn try_checkout(
+        &self,
+        client: ClientId,
+        key: &Arc<Profile>,
+        dress: &Arc<Profile>,
+        waker: &Waker,
+    ) -> Option<Conn> {
         self.follow_active();
         if !self.places.borrow().is_empty() {
             return None;
         }
         loop {
-            let mut conn = self.pop_idle(key)?;
+            let mut conn = self.pop_idle(key, dress)?;
             if conn.stream.has_news() {
                 // The server said something or left while nobody was reading.
                 drop(conn);
@@ -143,8 +152,13 @@ impl LocalPool {
         }
     }
 
-    fn pop_idle(&self, key: &Arc<Profile>) -> Option<Conn> {
+    fn pop_idle(&self, key: &Arc<Profile>, dress: &Arc<Profile>) -> Option<Conn> {
         let mut idle = self.idle.borrow_mut();
+        let fits = |conn: &Conn| Arc::ptr_eq(&conn.dressed, dress) && Arc::ptr_eq(&conn.key, key);
+        if let Some(back) = idle.iter().rev().take(LOOKED_AT).position(fits) {
+            let last = idle.len().saturating_sub(1);
+            return Some(idle.remove(last.saturating_sub(back)));
+        }
         if idle.last().is_some_and(|conn| Arc::ptr_eq(&conn.key, key)) {
             return idle.pop();
         }
@@ -180,8 +194,10 @@ impl LocalPool {
 
     /// Takes a connection back whose client left it between transactions with state
     /// of its own: `DISCARD ALL` first.
-    pub fn reset_and_give_back(self: &Rc<Self>, conn: Conn) {
+    pub fn reset_and_give_back(self: &Rc<Self>, mut conn: Conn) {
         conn.tether().release();
+        conn.dressed = Arc::default();
+        conn.prepared.clear();
         if self.pool.active() != Some(conn.generation().id()) {
             conn.close();
             return;

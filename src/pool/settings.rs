@@ -29,4 +29,6 @@ pub struct PoolSettings {
     pub max_server_connections: usize,
     /// How long a client waits for an upstream.
     pub checkout_timeout: Duration,
+    /// The most statements that one upstream has prepared, in transaction mode.
+    pub max_prepared_statements: usize,
 }

@@ -1,7 +1,7 @@
 //! Finds the few messages of a server that the relay must understand, in a
 //! stream that arrives in arbitrary pieces.
 
-use crate::wire::{ErrorFields, HeaderScan, Malformed, Status, ready_status};
+use crate::wire::{ErrorFields, HeaderScan, Malformed, Status, parameter_status, ready_status};
 
 /// An error text beyond this is passed on but not looked at.
 const LARGEST_LOOKED_AT: usize = 8 * 1024;
@@ -15,6 +15,21 @@ pub(super) enum Answer {
     Error(Box<ErrorFields>),
     /// CopyInResponse begins.
     CopyIn,
+    /// CommandComplete, whole.
+    Complete(Tag),
+    /// ParameterStatus, whole: the setting's name.
+    Parameter(String),
+    /// Another one of the extended protocol's answers begins: its type.
+    Step(u8),
+}
+
+/// What was completed, as far as somebody wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag {
+    Deallocate,
+    /// All prepared statements are gone, and maybe more.
+    AllGone,
+    Other,
 }
 
 /// The scan of one upstream's stream.
@@ -32,6 +47,12 @@ impl AnswerScan {
         self.headers.at_boundary()
     }
 
+    /// How much of the current message is still to come; `None`: its header is not whole.
+    pub(super) fn left(&self) -> Option<usize> {
+        let left = usize::try_from(self.headers.left()).unwrap_or(usize::MAX);
+        (left > 0 || self.at_boundary()).then_some(left)
+    }
+
     /// The next message that matters; `None`: `input` is used up. After an answer
     /// that was whole, `input` stands behind it.
     #[inline]
@@ -41,7 +62,8 @@ impl AnswerScan {
         }
         while let Some(header) = self.headers.next(input)? {
             match header.kind {
-                b'Z' | b'E' => {
+                b'D' | b'd' => {}
+                b'Z' | b'E' | b'C' | b'S' => {
                     if usize::try_from(header.body).is_ok_and(|body| body <= input.len()) {
                         let body = self.headers.body(input);
                         return Ok(Some(understand(header.kind, body)));
@@ -50,6 +72,7 @@ impl AnswerScan {
                     return Ok(self.gather(input));
                 }
                 b'G' => return Ok(Some(Answer::CopyIn)),
+                b'1' | b'2' | b'3' | b'T' | b'n' | b'I' | b's' => return Ok(Some(Answer::Step(header.kind))),
                 _ => {}
             }
         }
@@ -73,10 +96,20 @@ impl AnswerScan {
 
 #[inline]
 fn understand(kind: u8, body: &[u8]) -> Answer {
-    if kind == b'Z' {
-        Answer::Ready(ready_status(body))
-    } else {
-        Answer::Error(Box::new(ErrorFields::parse(body)))
+    match kind {
+        b'Z' => Answer::Ready(ready_status(body)),
+        b'C' => Answer::Complete(tag(body)),
+        b'S' => Answer::Parameter(parameter_status(body).map(|(name, _)| name).unwrap_or_default()),
+        _ => Answer::Error(Box::new(ErrorFields::parse(body))),
+    }
+}
+
+#[inline]
+fn tag(body: &[u8]) -> Tag {
+    match body {
+        b"DEALLOCATE\0" => Tag::Deallocate,
+        b"DEALLOCATE ALL\0" | b"DISCARD ALL\0" => Tag::AllGone,
+        _ => Tag::Other,
     }
 }
 
@@ -95,9 +128,18 @@ mod tests {
         let error = ErrorFields::new(Severity::Error, "42501", "no").detail("x".repeat(300));
         stream.extend(error.encode());
         let mut tail = Encoder::default();
-        tail.message(b'G', |body| body.extend([0, 0, 0])).ready_idle();
+        tail.message(b'G', |body| body.extend([0, 0, 0]));
+        tail.parameter_status("TimeZone", "UTC").message(b'1', |_| {});
+        tail.message(b'C', |body| body.extend(b"DISCARD ALL\0")).ready_idle();
         stream.extend(tail.into_bytes());
-        let expected = [Answer::Error(Box::new(error)), Answer::CopyIn, Answer::Ready(Some(Status::Idle))];
+        let expected = [
+            Answer::Error(Box::new(error)),
+            Answer::CopyIn,
+            Answer::Parameter("TimeZone".to_owned()),
+            Answer::Step(b'1'),
+            Answer::Complete(Tag::AllGone),
+            Answer::Ready(Some(Status::Idle)),
+        ];
         for size in 1..stream.len() {
             let mut scan = AnswerScan::default();
             let found = found_in(stream.chunks(size), |input| scan.next(input)).unwrap();

@@ -238,6 +238,7 @@ struct Prepared {
 async fn prepare_transaction(seeker: &Seeker<'_>, profile: &Arc<Profile>) -> Result<Prepared, ErrorFields> {
     let (shard, local) = (seeker.shard, seeker.local);
     let pool = local.pool();
+    let profile = &shard.profiles.shared(profile);
     if profile.iter().next().is_none() {
         let reported = Rc::new(pool.server_params().as_ref().clone());
         return Ok(Prepared { profile: profile.clone(), reported, conn: None });
@@ -272,7 +273,7 @@ async fn prepare_session(seeker: &Seeker<'_>, profile: &Arc<Profile>) -> Result<
 
 impl Seeker<'_> {
     async fn checkout(&self, key: &Arc<Profile>) -> Result<Conn, ErrorFields> {
-        if let Some(conn) = self.local.try_checkout(self.client, key, self.waker) {
+        if let Some(conn) = self.local.try_checkout(self.client, key, &self.shard.base, self.waker) {
             return Ok(conn);
         }
         let mut waiting = self.local.wait(self.client, key, self.waker);

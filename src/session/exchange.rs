@@ -189,6 +189,12 @@ impl Exchange {
         self.answers == 0 || self.is_open() || self.copy_in || self.uncertain
     }
 
+    /// Nothing that was sent before can fail any more, and nothing of this transaction has.
+    #[inline]
+    pub(super) fn is_sound(&self) -> bool {
+        self.answers == 0 && self.status != Status::Failed && self.last() != Some(Point::Failed)
+    }
+
     /// Whether the connection must be closed because the two sides may disagree.
     #[inline]
     pub(super) fn uncertain(&self) -> bool {

@@ -82,7 +82,10 @@ impl Relay {
         let clear = self.flush_server(cx).is_ready();
         if !self.ahead.is_empty() {
             // The Terminate is in here.
-            if clear && (self.exchange.wants_client() || !self.requests.at_boundary()) {
+            if clear
+                && !self.mine.holds_client()
+                && (self.exchange.wants_client() || !self.requests.at_boundary())
+            {
                 return self.poll_client(cx, scratch);
             }
         } else if self.exchange.quiet() && self.clean() {

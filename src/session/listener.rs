@@ -16,7 +16,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 use tracing::warn;
 
-use super::settings::ListenSettings;
+use super::listen_settings::ListenSettings;
 use super::shard::{ClientPort, Crowd};
 use crate::net::Detached;
 

@@ -2,17 +2,26 @@
 
 mod answers;
 mod client;
+mod downward;
 mod end;
 mod exchange;
 mod greeting;
 mod leaving;
+mod lexer;
+mod listen_settings;
 mod listener;
+mod owed;
 mod profiles;
 mod refusal;
 mod relay;
+mod scan;
 mod settings;
 mod shard;
+mod statements;
+mod texts;
+mod upward;
+mod virtual_session;
 
+pub use listen_settings::ListenSettings;
 pub use listener::{Accepting, ListenError, Listeners};
-pub use settings::ListenSettings;
 pub use shard::{ClientPort, ClientRow, ClientState, ConsoleClient, Crowd, Shard, ShardPlan};

@@ -3,7 +3,7 @@
 //! round trip.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ type Known = HashMap<(usize, Arc<Profile>), (GenerationId, Reported)>;
 
 /// The profiles that one shard knows.
 #[derive(Debug, Default)]
-pub(super) struct Profiles(RefCell<Known>);
+pub(super) struct Profiles(RefCell<Known>, RefCell<HashSet<Arc<Profile>>>);
 
 impl Profiles {
     /// What was learned under this generation of this pool, and the profile as others share it.
@@ -34,6 +34,21 @@ impl Profiles {
         (Some(*generation) == active).then(|| (shared.clone(), reported.clone()))
     }
 
+    /// The profile as others with the same settings have it, so that equal ones are one.
+    pub(super) fn shared(&self, profile: &Arc<Profile>) -> Arc<Profile> {
+        let mut shared = self.1.borrow_mut();
+        if let Some(known) = shared.get(profile) {
+            return known.clone();
+        }
+        if shared.len() >= MOST {
+            shared.retain(|profile| Arc::strong_count(profile) > 1);
+        }
+        if shared.len() < MOST {
+            shared.insert(profile.clone());
+        }
+        profile.clone()
+    }
+
     /// Remembers what the server reported.
     pub(super) fn learn(
         &self,
@@ -42,6 +57,7 @@ impl Profiles {
         generation: GenerationId,
         reported: Reported,
     ) {
+        let profile = &self.shared(profile);
         let mut known = self.0.borrow_mut();
         if known.len() >= MOST {
             known.clear();

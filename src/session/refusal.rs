@@ -55,6 +55,20 @@ pub(super) fn replication() -> ErrorFields {
         .hint("Connect to the server directly for replication.")
 }
 
+pub(super) fn too_much_prepared(most: usize) -> ErrorFields {
+    fatal("53200", "too much text of prepared statements")
+        .detail(format!(
+            "All clients together may have {most} bytes of it (listen.max_prepared_bytes), one client a sixteenth."
+        ))
+        .hint("Deallocate statements that are not used any more, or raise listen.max_prepared_bytes.")
+}
+
+pub(super) fn lost() -> ErrorFields {
+    fatal("08P01", "the server's answers do not fit what was asked")
+        .detail("Leasehold cannot tell any more which of them are this client's.")
+        .hint("Use pool_mode = \"session\" for this application, and report what it sent.")
+}
+
 pub(super) fn bad_options(word: &str) -> ErrorFields {
     fatal(
         "22023",

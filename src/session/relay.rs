@@ -12,15 +12,20 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 
-use super::answers::{Answer, AnswerScan};
+use super::answers::AnswerScan;
 use super::end::End;
 use super::exchange::Exchange;
 use super::leaving::Leaving;
+use super::owed::Verdict;
 use super::refusal;
 use super::shard::{ClientCell, ClientState, SCRATCH, Shard};
+use super::virtual_session::VirtualSession;
 use crate::net::Stream;
-use crate::pool::{Conn, LocalPool, PoolMode, Profile, Waiting, is_suspicious};
-use crate::wire::{Encoder, HeaderScan, Status, align_query};
+use crate::pool::{Conn, LocalPool, PoolMode, Profile, Waiting};
+use crate::wire::HeaderScan;
+
+/// A message's header.
+pub(super) const SHORTEST: usize = 5;
 
 #[derive(Debug)]
 pub(super) enum Hold {
@@ -40,29 +45,32 @@ pub(super) enum Step {
 /// One session past its login.
 #[derive(Debug)]
 pub(super) struct Relay {
-    shard: Rc<Shard>,
-    local: Rc<LocalPool>,
+    pub(super) shard: Rc<Shard>,
+    pub(super) local: Rc<LocalPool>,
     cell: Rc<ClientCell>,
     pub(super) client: Stream,
-    /// The settings that an upstream must have for this client; empty in session
-    /// mode, where they were given at login.
-    profile: Arc<Profile>,
-    session_mode: bool,
+    pub(super) session_mode: bool,
     pub(super) hold: Hold,
     pub(super) requests: HeaderScan,
-    answers: AnswerScan,
+    pub(super) answers: AnswerScan,
     pub(super) exchange: Exchange,
+    /// What the client believes it has; not used in session mode, where it has it.
+    pub(super) mine: VirtualSession,
     /// Read from the client, not passed on yet.
     pub(super) ahead: BytesMut,
+    /// How much of it there must be before it is looked at.
+    pub(super) needed: usize,
+    /// Of answers: part of a header, and a row that is ours to read.
+    pub(super) withheld: BytesMut,
+    pub(super) row: Vec<u8>,
+    /// What becomes of the answer that is under way.
+    pub(super) verdict: Verdict,
     /// Owed to the upstream.
     pub(super) to_server: BytesMut,
     /// Owed to the client.
     pub(super) to_client: BytesMut,
     /// The client said Terminate, or is gone with its Terminate in `ahead`.
     pub(super) leaving: Option<Box<Leaving>>,
-    /// The answer to our own aligning query is still to come.
-    aligning: bool,
-    align_failed: bool,
     /// The server's FATAL has been passed on.
     pub(super) server_said: bool,
 }
@@ -82,35 +90,33 @@ impl Relay {
             local,
             cell,
             client,
-            profile,
             session_mode,
             hold: Hold::Idle,
             requests: HeaderScan::default(),
             answers: AnswerScan::default(),
             exchange: Exchange::default(),
+            mine: VirtualSession::new(profile),
             ahead,
+            needed: SHORTEST,
+            withheld: BytesMut::new(),
+            row: Vec::new(),
+            verdict: Verdict::Pass,
             to_server: BytesMut::new(),
             to_client: BytesMut::new(),
             leaving: None,
-            aligning: false,
-            align_failed: false,
             server_said: false,
         }
     }
 
-    /// Takes an upstream and brings it into line with this client's settings: the query
-    /// goes ahead of the client's own bytes, and its answer is swallowed.
+    /// Takes an upstream. In transaction mode it is brought into line with this client's
+    /// settings: the query goes ahead of the client's own bytes, and its answer is swallowed.
     pub(super) fn hold(&mut self, mut conn: Conn) {
         self.exchange.reset();
         self.answers = AnswerScan::default();
-        if !self.session_mode && !Arc::ptr_eq(&conn.dressed, &self.profile) {
-            if let Some(sql) = align_query(conn.dressed.iter(), self.profile.iter()) {
-                let mut query = Encoder::default();
-                query.query(&sql);
-                self.to_server.extend_from_slice(&query.into_bytes());
-                self.aligning = true;
-            }
-            conn.dressed = self.profile.clone();
+        self.withheld.clear();
+        self.verdict = Verdict::Pass;
+        if !self.session_mode {
+            self.mine.begin(&mut conn, &mut self.to_server);
         }
         self.cell.state.set(ClientState::Active);
         self.hold = Hold::Active(conn);
@@ -144,8 +150,8 @@ impl Relay {
         if self.shard.stopping.get() {
             return Step::End(End::Refused(refusal::shutdown()));
         }
-        // Bytes that were read ahead count once they hold a whole header.
-        let fresh = if self.ahead.len() >= 5 {
+        // Bytes that were read ahead count once they hold what can be passed on.
+        let fresh = if self.ahead.len() >= self.needed {
             0
         } else {
             match self.client.poll_read(cx, scratch) {
@@ -159,11 +165,11 @@ impl Relay {
         if first == Some(b'X') {
             return Step::End(End::Terminated);
         }
-        if self.ahead.len().saturating_add(fresh.len()) < 5 {
+        if self.ahead.len().saturating_add(fresh.len()) < self.needed {
             self.ahead.extend_from_slice(fresh);
             return Step::Again;
         }
-        match self.local.try_checkout(self.cell.id, &self.shard.base, cx.waker()) {
+        match self.local.try_checkout(self.cell.id, &self.shard.base, self.mine.profile(), cx.waker()) {
             Some(conn) => {
                 self.hold(conn);
                 self.pass_on(cx, fresh)
@@ -210,10 +216,7 @@ impl Relay {
         let mut moved = false;
         match self.flush_client(cx) {
             Poll::Ready(Ok(())) => match self.poll_server(cx, scratch) {
-                Step::Again if self.at_rest() && !self.session_mode => {
-                    self.let_go();
-                    return Step::Again;
-                }
+                Step::Again if self.at_rest() && self.comes_to_rest() => return Step::Again,
                 Step::Again => moved = true,
                 Step::Park => {}
                 end @ Step::End(_) => return end,
@@ -223,7 +226,8 @@ impl Relay {
         }
         let clear = self.flush_server(cx).is_ready();
         // A Query counts from its header on: the rest of it has to follow.
-        let wanted = self.exchange.wants_client() || !self.requests.at_boundary();
+        let wanted =
+            (self.exchange.wants_client() || !self.requests.at_boundary()) && !self.mine.holds_client();
         if clear && wanted {
             match self.poll_client(cx, scratch) {
                 Step::Again => moved = true,
@@ -237,155 +241,37 @@ impl Relay {
             return Step::Again;
         }
         if self.at_rest() {
-            if self.shard.stopping.get() && self.session_mode {
-                return Step::End(End::Refused(refusal::shutdown()));
-            }
-            if !self.session_mode {
-                self.let_go();
+            if self.comes_to_rest() {
                 return Step::Again;
+            }
+            if self.shard.stopping.get() {
+                return Step::End(End::Refused(refusal::shutdown()));
             }
         }
         if moved { Step::Again } else { Step::Park }
     }
 
-    /// Reads from the server and writes straight on to the client.
-    pub(super) fn poll_server(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
-        let Hold::Active(conn) = &mut self.hold else { return Step::Park };
-        let n = match conn.stream.poll_read(cx, scratch) {
-            Poll::Pending => return Step::Park,
-            Poll::Ready(Ok(0) | Err(_)) => return Step::End(self.server_is_gone()),
-            Poll::Ready(Ok(n)) => n,
-        };
-        let bytes = scratch.get(..n).unwrap_or_default();
-        let passed = match self.read_answers(bytes) {
-            Ok(passed) => passed,
-            Err(end) => return Step::End(end),
-        };
-        if passed.is_empty() {
-            return Step::Again;
+    /// Between transactions. True if something came of it: the upstream was given back, or is
+    /// asked first what the client left there.
+    fn comes_to_rest(&mut self) -> bool {
+        if self.session_mode {
+            return false;
         }
-        if let Some(step) = self.leaving.as_mut().and_then(|leaving| leaving.throw_away(passed.len())) {
-            return step;
+        if self.mine.has_doubt() {
+            let Hold::Active(conn) = &mut self.hold else { return false };
+            self.mine.ask(conn, &mut self.to_server);
+            return true;
         }
-        match self.client.poll_write(cx, passed) {
-            Poll::Ready(Ok(written)) => {
-                self.to_client.extend_from_slice(passed.get(written..).unwrap_or_default());
-                Step::Again
-            }
-            Poll::Ready(Err(_)) if self.leaving.is_some() => {
-                self.client_is_gone();
-                Step::Again
-            }
-            Poll::Ready(Err(_)) => Step::End(End::ClientLeft),
-            Poll::Pending => {
-                self.to_client.extend_from_slice(passed);
-                Step::Again
-            }
+        if self.mine.is_tied() {
+            return false;
         }
-    }
-
-    /// Keeps the books, and returns what the client is to see.
-    fn read_answers<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], End> {
-        let mut rest = bytes;
-        let mut passed = bytes;
-        loop {
-            let (left, whole) = (rest.len(), self.answers.at_boundary());
-            let answer = self.answers.next(&mut rest).map_err(|e| End::Refused(refusal::bad_server(e)))?;
-            match answer {
-                None => break,
-                Some(Answer::Ready(_)) if self.aligning => {
-                    self.aligning = false;
-                    if self.align_failed {
-                        return Err(End::Refused(refusal::align_failed()));
-                    }
-                    passed = rest;
-                }
-                Some(Answer::Error(fields)) if self.aligning => {
-                    tracing::warn!(sqlstate = %fields.sqlstate, error = %fields.message, "aligning failed");
-                    self.align_failed = true;
-                    if fields.is_fatal() {
-                        return Err(End::Refused(*fields));
-                    }
-                }
-                Some(Answer::Ready(status)) => self.exchange.ready(status.unwrap_or(Status::Failed)),
-                Some(Answer::CopyIn) => self.exchange.copy_in(),
-                Some(Answer::Error(fields))
-                    if whole && fields.is_fatal() && !self.session_mode && self.exchange.at_rest() =>
-                {
-                    // Right behind the end of a transaction: the upstream ends, the session does not.
-                    self.server_said = true;
-                    passed = passed.get(..passed.len().saturating_sub(left)).unwrap_or_default();
-                    break;
-                }
-                Some(Answer::Error(fields)) => {
-                    self.exchange.error();
-                    self.local.count_error();
-                    self.server_said |= fields.is_fatal();
-                    if is_suspicious(&fields.sqlstate) {
-                        self.local.pool().suspect();
-                    }
-                }
-            }
-        }
-        Ok(if self.aligning { &[] } else { passed })
-    }
-
-    /// Reads from the client and passes on.
-    pub(super) fn poll_client(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
-        let usable = if self.requests.at_boundary() { self.ahead.len() >= 5 } else { !self.ahead.is_empty() };
-        if usable {
-            return self.pass_on(cx, &[]);
-        }
-        match self.client.poll_read(cx, scratch) {
-            Poll::Pending => Step::Park,
-            Poll::Ready(Ok(0) | Err(_)) => Step::End(End::ClientLeft),
-            Poll::Ready(Ok(n)) => self.pass_on(cx, scratch.get(..n).unwrap_or_default()),
-        }
-    }
-
-    /// Passes on what was read ahead and then `fresh`; a header that is not whole waits.
-    fn pass_on(&mut self, cx: &mut Context<'_>, fresh: &[u8]) -> Step {
-        if self.ahead.is_empty() {
-            return self.pass_bytes(cx, fresh);
-        }
-        self.ahead.extend_from_slice(fresh);
-        let bytes = std::mem::take(&mut self.ahead);
-        self.pass_bytes(cx, &bytes)
-    }
-
-    fn pass_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Step {
-        let mut rest = bytes;
-        let passed = loop {
-            self.requests.body(&mut rest);
-            let here = bytes.len().saturating_sub(rest.len());
-            if !self.requests.at_boundary() || rest.is_empty() {
-                break bytes;
-            }
-            if rest.len() < 5 {
-                self.ahead.extend_from_slice(rest);
-                break bytes.get(..here).unwrap_or_default();
-            }
-            match self.requests.next(&mut rest) {
-                Ok(Some(header)) if header.kind == b'X' => {
-                    self.leaving.get_or_insert_default();
-                    self.requests = HeaderScan::default();
-                    break bytes.get(..here).unwrap_or_default();
-                }
-                Ok(Some(header)) if !header.is_from_client() => {
-                    return Step::End(End::Refused(refusal::unexpected_message(header)));
-                }
-                Ok(Some(header)) => self.exchange.sent(header.kind),
-                Ok(None) => break bytes,
-                Err(malformed) => return Step::End(End::Refused(refusal::malformed(malformed))),
-            }
-        };
-        self.send(cx, passed);
-        Step::Again
+        self.let_go();
+        true
     }
 
     /// Writes to the server, keeping what does not fit. A failure is left to the reading
     /// side, which may still find the server's last word.
-    fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
         let Hold::Active(conn) = &mut self.hold else { return };
         if !self.to_server.is_empty() {
             self.to_server.extend_from_slice(bytes);
@@ -444,7 +330,8 @@ impl Relay {
     }
 
     pub(super) fn clean(&self) -> bool {
-        !self.aligning
+        self.mine.owes_nothing()
+            && self.withheld.is_empty()
             && self.to_server.is_empty()
             && self.answers.at_boundary()
             && self.requests.at_boundary()
@@ -458,6 +345,7 @@ impl Relay {
         if self.to_client.is_empty() {
             self.to_client = BytesMut::new();
         }
+        self.mine.rests();
         let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) else { return };
         if self.exchange.uncertain() || std::mem::take(&mut self.server_said) {
             self.local.count_transaction();
@@ -474,14 +362,14 @@ impl Relay {
         let at_rest = self.at_rest();
         let at_boundary = self.answers.at_boundary();
         if let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) {
-            if conn.cut().is_some() || self.server_said || self.align_failed {
+            if conn.cut().is_some() || self.server_said || self.mine.is_broken() {
                 conn.close();
             } else if !self.exchange.quiet() {
                 self.local.cancel_and_close(conn);
             } else if !at_rest || self.exchange.uncertain() {
                 // In a transaction: closing it is the rollback.
                 conn.close();
-            } else if self.session_mode {
+            } else if self.session_mode || self.mine.has_doubt() || self.mine.is_tied() {
                 self.local.reset_and_give_back(conn);
             } else {
                 self.local.give_back(conn);

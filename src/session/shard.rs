@@ -13,8 +13,10 @@ use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::client;
+use super::listen_settings::ListenSettings;
 use super::profiles::Profiles;
-use super::settings::ListenSettings;
+use super::texts::Texts;
+use super::virtual_session::Serials;
 use crate::cancel::{Cancels, Registration};
 use crate::net::Detached;
 use crate::pool::{ClientId, Pool, PoolShard, Profile, ShardMessage};
@@ -30,6 +32,7 @@ pub struct Crowd {
     total: AtomicUsize,
     by_shard: Vec<AtomicUsize>,
     next: AtomicU64,
+    texts: Texts,
 }
 
 impl Crowd {
@@ -37,7 +40,13 @@ impl Crowd {
     #[must_use]
     pub fn new(settings: ListenSettings, shards: usize) -> Arc<Self> {
         let by_shard = (0..shards).map(|_| AtomicUsize::new(0)).collect();
-        Arc::new(Self { settings, total: AtomicUsize::new(0), by_shard, next: AtomicU64::new(1) })
+        Arc::new(Self {
+            settings,
+            total: AtomicUsize::new(0),
+            by_shard,
+            next: AtomicU64::new(1),
+            texts: Texts::default(),
+        })
     }
 
     /// The shard with the fewest clients.
@@ -55,6 +64,11 @@ impl Crowd {
 
     pub(super) fn settings(&self) -> &ListenSettings {
         &self.settings
+    }
+
+    /// The texts of the statements that clients have prepared.
+    pub(super) fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     pub(super) fn enter(self: &Arc<Self>, shard: usize) -> Seat {
@@ -220,6 +234,7 @@ impl ShardPlan {
             clients: RefCell::default(),
             stopping: Cell::new(false),
             profiles: Profiles::default(),
+            serials: Serials::default(),
             base: Arc::default(),
             nobody: tokio::sync::Notify::new(),
         });
@@ -247,6 +262,7 @@ pub struct Shard {
     clients: RefCell<HashMap<ClientId, Rc<ClientCell>>>,
     pub(super) stopping: Cell<bool>,
     pub(super) profiles: Profiles,
+    pub(super) serials: Serials,
     /// No settings at all: what upstreams are opened with in transaction mode.
     pub(super) base: Arc<Profile>,
     nobody: tokio::sync::Notify,

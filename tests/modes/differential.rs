@@ -65,10 +65,7 @@ pub fn difference(direct: &[Message], through: &[Message]) -> Option<String> {
 async fn play_all(mode: &'static str) -> Result<(), Missing> {
     let bench = Bench::start(mode).await?;
     let mut wrong = Vec::new();
-    for Script { name, bytes, expected, session_only } in scripts() {
-        if session_only && mode != "session" {
-            continue;
-        }
+    for Script { name, bytes, expected } in scripts() {
         let direct = bench.directly(&bytes).await;
         let said = kinds(&direct);
         if !said.starts_with(expected) {

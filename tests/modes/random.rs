@@ -2,15 +2,15 @@
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 use super::differential::{Bench, difference};
 use crate::or_skip;
 use crate::support::short_or_long;
 use crate::wire_client::Pieces;
 use crate::wire_client::message::{
-    bind, close_portal, copy_data, copy_done, copy_fail, describe_portal, describe_statement, execute, flush,
-    function_call, parse, query, sync,
+    bind, close_portal, close_statement, copy_data, copy_done, copy_fail, describe_portal,
+    describe_statement, execute, flush, function_call, parse, query, sync,
 };
 
 /// Statements without parameters; what they leave ends with their transaction.
@@ -51,20 +51,18 @@ const KEPT: &[&str] = &[
 /// A piece of a script that leaves no COPY unfinished.
 type Unit = Vec<u8>;
 
-fn statement(kept: bool) -> impl Strategy<Value = &'static str> + Clone {
-    let all: Vec<&str> =
-        STATEMENTS.iter().chain(kept.then_some(KEPT).into_iter().flatten()).copied().collect();
-    select(all)
+fn statement() -> impl Strategy<Value = &'static str> + Clone {
+    select([STATEMENTS, KEPT].concat())
 }
 
-fn simple(kept: bool) -> impl Strategy<Value = Unit> {
-    prop::collection::vec(statement(kept), 1..4).prop_map(|statements| query(&statements.join("; ")))
+fn simple() -> impl Strategy<Value = Unit> {
+    prop::collection::vec(statement(), 1..4).prop_map(|statements| query(&statements.join("; ")))
 }
 
 /// One statement by extended protocol, with more or less around it, and mostly a Sync behind it.
-fn extended(kept: bool) -> impl Strategy<Value = Unit> {
+fn extended() -> impl Strategy<Value = Unit> {
     let extras = (any::<bool>(), any::<bool>(), any::<bool>(), 0_u32..4, prop::bool::weighted(0.6));
-    (statement(kept), extras, prop::option::weighted(0.2, select(vec!["p", "q"]))).prop_map(
+    (statement(), extras, prop::option::weighted(0.2, select(vec!["p", "q"]))).prop_map(
         |(sql, (described, flushed, again, limit, synced), portal)| {
             let portal = portal.unwrap_or("");
             let mut out = parse("", sql);
@@ -120,10 +118,33 @@ fn copy(target: &'static str) -> impl Strategy<Value = Unit> {
     )
 }
 
-fn script(kept: bool) -> impl Strategy<Value = Vec<u8>> {
+/// Statements with and without a name, prepared, used and forgotten in any order.
+fn named() -> impl Strategy<Value = Unit> {
+    let name = || select(vec!["s", "r", ""]);
     let unit = prop_oneof![
-        4 => simple(kept),
-        6 => extended(kept),
+        4 => (name(), statement()).prop_map(|(name, sql)| parse(name, sql)),
+        6 => (name(), 0_u32..3).prop_map(|(name, limit)| [bind("", name, &[]), execute("", limit)].concat()),
+        2 => name().prop_map(describe_statement),
+        1 => name().prop_map(close_statement),
+        4 => Just(sync()),
+        1 => Just(flush()),
+        1 => (select(vec!["DEALLOCATE s", "DEALLOCATE r", "DEALLOCATE ALL", "EXECUTE s", "DISCARD ALL"]), any::<bool>())
+            .prop_map(|(sql, simple)| {
+                if simple {
+                    query(sql)
+                } else {
+                    [parse("", sql), bind("", "", &[]), execute("", 0), sync()].concat()
+                }
+            }),
+    ];
+    prop::collection::vec(unit, 1..8).prop_map(|units| units.concat())
+}
+
+fn script() -> impl Strategy<Value = Vec<u8>> {
+    let unit = prop_oneof![
+        4 => simple(),
+        6 => extended(),
+        6 => named(),
         2 => copy("t"),
         1 => copy("nosuch"),
         1 => select(vec![sync(), flush(), copy_data(b"1\tx\n"), copy_done(), copy_fail("x")]),
@@ -137,23 +158,37 @@ fn pieces() -> impl Strategy<Value = Pieces> {
     prop_oneof![Just(Pieces::Whole), prop::collection::vec(1_usize..40, 1..6).prop_map(Pieces::Of)]
 }
 
+/// A script for people: each message's type and what of its body can be read.
+fn spelt(mut script: &[u8]) -> String {
+    let mut out = Vec::new();
+    while let Some((&[kind, a, b, c, d], rest)) = script.split_first_chunk::<5>() {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize - 4;
+        let (body, rest) = rest.split_at(length.min(rest.len()));
+        let body = String::from_utf8_lossy(body).replace('\0', "·");
+        out.push(format!("{} {body}", char::from(kind)));
+        script = rest;
+    }
+    out.join("\n")
+}
+
 fn play(mode: &'static str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bench = or_skip!(runtime.block_on(Bench::start(mode)));
     let cases = short_or_long(60, 2000);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&(script(mode == "session"), pieces()), |(script, pieces)| {
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+    let outcome = TestRunner::new(config).run(&(script(), pieces()), |(script, pieces)| {
         let (direct, through) = runtime
             .block_on(async { (bench.directly(&script).await, bench.through(&script, &pieces).await) });
         match difference(&direct, &through) {
             None => Ok(()),
-            Some(difference) => {
-                let script = String::from_utf8_lossy(&script).into_owned();
-                Err(TestCaseError::fail(format!("{script:?}: {difference}")))
-            }
+            Some(difference) => Err(TestCaseError::fail(format!("{}\n{difference}", spelt(&script)))),
         }
     });
     if let Err(error) = outcome {
+        let error = match error {
+            TestError::Fail(reason, (_, pieces)) => format!("{reason}\n{pieces:?}"),
+            other => other.to_string(),
+        };
         panic!("{mode}: {error}\n{}", bench.stand.proxy.log_text());
     }
     let _guard = runtime.enter();

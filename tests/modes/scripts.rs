@@ -10,16 +10,10 @@ pub struct Script {
     pub bytes: Vec<u8>,
     /// How the kinds of the server's answers begin: what the script is there for did happen.
     pub expected: &'static str,
-    /// It leaves something on the connection that the next transaction looks for.
-    pub session_only: bool,
 }
 
 pub fn script(name: &'static str, expected: &'static str, parts: &[Vec<u8>]) -> Script {
-    Script { name, bytes: parts.concat(), expected, session_only: false }
-}
-
-fn in_session(script: Script) -> Script {
-    Script { session_only: true, ..script }
+    Script { name, bytes: parts.concat(), expected }
 }
 
 const INSERT: &str = "INSERT INTO t VALUES (100, 'new')";
@@ -315,8 +309,9 @@ fn extended() -> Vec<Script> {
     ]
 }
 
+/// What one transaction leaves for the next.
 fn stateful() -> Vec<Script> {
-    let all = vec![
+    vec![
         script(
             "named statements",
             "1Z2DCZ2DCZ3ZEZ",
@@ -397,6 +392,5 @@ fn stateful() -> Vec<Script> {
                 query("SELECT current_user"),
             ],
         ),
-    ];
-    all.into_iter().map(in_session).collect()
+    ]
 }

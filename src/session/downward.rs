@@ -1,0 +1,211 @@
+//! From the server to the client.
+//!
+//! Where all answers are the client's, what was read is written straight on. Where some are
+//! ours, they are told apart message by message.
+
+use std::task::{Context, Poll};
+
+use super::answers::Answer;
+use super::end::End;
+use super::owed::Verdict;
+use super::refusal;
+use super::relay::{Hold, Relay, Step};
+use crate::pool::is_suspicious;
+use crate::wire::Status;
+
+/// ParseComplete.
+const PARSED: &[u8] = b"1\0\0\0\x04";
+
+impl Relay {
+    /// Reads from the server and writes straight on to the client.
+    pub(super) fn poll_server(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+        let Hold::Active(conn) = &mut self.hold else { return Step::Park };
+        let n = match conn.stream.poll_read(cx, scratch) {
+            Poll::Pending => return Step::Park,
+            Poll::Ready(Ok(0) | Err(_)) => return Step::End(self.server_is_gone()),
+            Poll::Ready(Ok(n)) => n,
+        };
+        let bytes = scratch.get(..n).unwrap_or_default();
+        if !self.mine.all_pass() || !self.withheld.is_empty() {
+            return self.sort_out(bytes).map_or_else(Step::End, |()| self.throw_away_or_go_on());
+        }
+        let passed = match self.read_answers(bytes) {
+            Ok(passed) => passed,
+            Err(end) => return Step::End(end),
+        };
+        if passed.is_empty() {
+            return Step::Again;
+        }
+        if let Some(step) = self.leaving.as_mut().and_then(|leaving| leaving.throw_away(passed.len())) {
+            return step;
+        }
+        match self.client.poll_write(cx, passed) {
+            Poll::Ready(Ok(written)) => {
+                self.to_client.extend_from_slice(passed.get(written..).unwrap_or_default());
+                Step::Again
+            }
+            Poll::Ready(Err(_)) if self.leaving.is_some() => {
+                self.client_is_gone();
+                Step::Again
+            }
+            Poll::Ready(Err(_)) => Step::End(End::ClientLeft),
+            Poll::Pending => {
+                self.to_client.extend_from_slice(passed);
+                Step::Again
+            }
+        }
+    }
+
+    fn throw_away_or_go_on(&mut self) -> Step {
+        let length = self.to_client.len();
+        match self.leaving.as_mut().and_then(|leaving| leaving.throw_away(length)) {
+            Some(step) => {
+                self.to_client.clear();
+                step
+            }
+            None => Step::Again,
+        }
+    }
+
+    /// Keeps the books, and returns what the client is to see.
+    fn read_answers<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], End> {
+        let mut rest = bytes;
+        loop {
+            let (left, whole) = (rest.len(), self.answers.at_boundary());
+            let answer = self.answers.next(&mut rest).map_err(|e| End::Refused(refusal::bad_server(e)))?;
+            match answer {
+                None => return Ok(bytes),
+                Some(Answer::Error(fields))
+                    if whole && fields.is_fatal() && !self.session_mode && self.exchange.at_rest() =>
+                {
+                    // Right behind the end of a transaction: the upstream ends, the session does not.
+                    self.server_said = true;
+                    return Ok(bytes.get(..bytes.len().saturating_sub(left)).unwrap_or_default());
+                }
+                Some(answer) => {
+                    if let Err(end) = self.hear(answer) {
+                        // What came before it is the client's all the same.
+                        let before = bytes.get(..bytes.len().saturating_sub(left)).unwrap_or_default();
+                        self.to_client.extend_from_slice(before);
+                        return Err(end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One answer, in the books.
+    #[inline]
+    fn hear(&mut self, answer: Answer) -> Result<(), End> {
+        if self.session_mode {
+            match answer {
+                Answer::Ready(status) => self.exchange.ready(status.unwrap_or(Status::Failed)),
+                Answer::CopyIn => self.exchange.copy_in(),
+                Answer::Error(fields) => self.server_failed(&fields),
+                Answer::Complete(_) | Answer::Parameter(_) | Answer::Step(_) => {}
+            }
+            return Ok(());
+        }
+        let Hold::Active(conn) = &mut self.hold else { return Ok(()) };
+        match answer {
+            Answer::Step(kind) => self.mine.heard(kind),
+            Answer::Complete(tag) => self.mine.completed(tag, conn),
+            Answer::Ready(status) => {
+                let profiles = &self.shard.profiles;
+                let role = self.local.pool().settings().upstream.role.as_deref();
+                if self.mine.ready(conn, role, |profile| profiles.shared(&profile)) {
+                    self.exchange.ready(status.unwrap_or(Status::Failed));
+                } else if self.mine.is_broken() {
+                    return Err(End::Refused(refusal::align_failed()));
+                }
+            }
+            Answer::CopyIn => {
+                self.exchange.copy_in();
+                self.mine.copy_in();
+            }
+            Answer::Parameter(name) => self.mine.reported(&name),
+            Answer::Error(fields) => {
+                if self.mine.failed(&fields, conn) {
+                    self.server_failed(&fields);
+                } else if fields.is_fatal() {
+                    return Err(End::Refused(*fields));
+                }
+            }
+        }
+        if self.mine.is_lost() {
+            return Err(End::Refused(refusal::lost()));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn server_failed(&mut self, fields: &crate::wire::ErrorFields) {
+        self.exchange.error();
+        self.local.count_error();
+        self.server_said |= fields.is_fatal();
+        if is_suspicious(&fields.sqlstate) {
+            self.local.pool().suspect();
+        }
+    }
+
+    /// Message by message: what is the client's goes to it, what is ours does not. A header that
+    /// is not whole is withheld until it is.
+    #[cold]
+    fn sort_out(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let joined;
+        let mut rest = bytes;
+        if !self.withheld.is_empty() {
+            self.withheld.extend_from_slice(bytes);
+            joined = std::mem::take(&mut self.withheld);
+            rest = &joined;
+        }
+        loop {
+            let length = if self.answers.at_boundary() {
+                self.say_made_up();
+                let Some((&[kind, a, b, c, d], _)) = rest.split_first_chunk::<5>() else {
+                    self.withheld.extend_from_slice(rest);
+                    return Ok(());
+                };
+                self.verdict = self.mine.verdict(kind);
+                let length = u32::from_be_bytes([a, b, c, d]);
+                usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1).max(5)
+            } else {
+                // Of a header that has been passed on in part, byte by byte.
+                self.answers.left().unwrap_or(1)
+            };
+            if rest.is_empty() {
+                return Ok(());
+            }
+            let (piece, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            let mut input = piece;
+            // What is whole in the books goes on its way before they are told.
+            match self.verdict {
+                Verdict::Pass => self.to_client.extend_from_slice(piece),
+                Verdict::Swallow => {}
+                Verdict::Read => self.row.extend_from_slice(piece),
+            }
+            while let Some(answer) =
+                self.answers.next(&mut input).map_err(|e| End::Refused(refusal::bad_server(e)))?
+            {
+                self.hear(answer)?;
+            }
+            if self.verdict == Verdict::Read && self.answers.at_boundary() {
+                let row = std::mem::take(&mut self.row);
+                self.mine.row(row.get(5..).unwrap_or_default());
+            }
+            if self.answers.at_boundary() {
+                self.verdict = Verdict::Pass;
+            }
+            rest = tail;
+        }
+    }
+
+    /// What we answer ourselves and is due, where a message may begin.
+    pub(super) fn say_made_up(&mut self) {
+        if self.answers.at_boundary() {
+            for _ in 0..self.mine.made_up() {
+                self.to_client.extend_from_slice(PARSED);
+            }
+        }
+    }
+}

@@ -1,0 +1,518 @@
+//! The prepared statements that a client believes it has: names ↔ texts ↔ what each upstream has
+//! prepared. Values in, values out: it writes messages and sends none.
+//!
+//! A named statement has one name at every server, made of its text's number, for all clients
+//! that prepared the same. The unnamed one keeps its name, and is parsed again where the client
+//! binds it on another upstream. Where PostgreSQL would refuse, the server is asked in such a
+//! way that it refuses in its own words.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::answers::Tag;
+use super::owed::{Entry, Kind, Owed, Whose};
+use super::scan::{Meaning, NameUse, Verb, meaning};
+use super::texts::{Full, Text, Texts, server_name};
+use crate::pool::Prepared;
+
+/// PostgreSQL keeps this much of a name (NAMEDATALEN - 1).
+const LONGEST_NAME: usize = 63;
+/// What a name costs beside its bytes.
+const OVERHEAD: usize = 96;
+/// A version that no text has: the name is taken at the server, for something else.
+const DUMMY: u32 = u32::MAX;
+/// An unnamed statement that is nobody's, if there is one at all.
+const UNKNOWN: u64 = u64::MAX;
+
+/// How an assumption is taken back.
+#[derive(Debug, Default)]
+pub(super) enum Undo {
+    #[default]
+    Nothing,
+    /// The unnamed statement was this, and became the one of this number.
+    Unnamed(Option<Rc<Unnamed>>, Option<u64>),
+    /// A name meant this.
+    Name(Box<[u8]>, Option<Arc<Text>>),
+    /// A name meant nothing, and the text is not prepared after all.
+    Parsed(Box<[u8]>, u64),
+    /// It is not prepared after all.
+    Prepared(u64),
+    /// It is still there.
+    Kept(u64, u32),
+    /// Nothing, but this text was used.
+    Bound(Arc<Text>),
+}
+
+/// A client's unnamed statement.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    /// What stands behind the name in Parse.
+    body: Box<[u8]>,
+    meaning: Meaning,
+    serial: u64,
+}
+
+/// What this client shares with others.
+#[derive(Debug)]
+pub(super) struct Shelf<'a> {
+    pub(super) texts: &'a Texts,
+    pub(super) prepared: &'a mut Prepared,
+    /// `max_prepared_statements`.
+    pub(super) most: usize,
+    /// `max_prepared_bytes`.
+    pub(super) bytes: usize,
+    /// A number that no other unnamed statement of this process has.
+    pub(super) serial: u64,
+}
+
+/// What goes to the server in place of a client's message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// The message, as it is.
+    AsItIs,
+    /// What has been written instead of it.
+    Instead,
+    /// Nothing: it is answered by us.
+    Kept,
+}
+
+/// What a client has prepared, and what it is owed.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    names: HashMap<Box<[u8]>, Arc<Text>>,
+    unnamed: Option<Rc<Unnamed>>,
+    /// What the names and texts cost.
+    bytes: usize,
+    pub(super) owed: Owed<Undo>,
+    /// Names that DEALLOCATE was sent for, in order.
+    deallocating: Vec<Box<[u8]>>,
+    /// A name that the server has for a moment, to refuse it a second time.
+    taken: Option<Box<[u8]>>,
+    /// The server's unnamed statement is this client's, or there is none.
+    unnamed_is_mine: bool,
+    /// Since the last Sync something was changed that is undone should a message fail.
+    assumed: bool,
+}
+
+impl Statements {
+    /// Another upstream: nothing is owed.
+    pub(super) fn reset(&mut self, prepared: &Prepared) {
+        self.owed.reset();
+        self.unnamed_is_mine = prepared.unnamed.is_none_or(|serial| Some(serial) == self.serial());
+        self.assumed = false;
+        self.deallocating.clear();
+        self.taken = None;
+    }
+
+    fn serial(&self) -> Option<u64> {
+        self.unnamed.as_ref().map(|unnamed| unnamed.serial)
+    }
+
+    /// Whether a message about the unnamed statement must wait until all that was sent is
+    /// answered: should what brings it into line be passed over, another client's would be used.
+    pub(super) fn waits(&self, name: &[u8]) -> bool {
+        name.is_empty() && !self.unnamed_is_mine && !self.owed.is_clear() && !self.owed.skips(Kind::Parse)
+    }
+
+    /// The client prepares: the body of its Parse. `quiet`: all that was sent before is answered
+    /// without a failure, in this transaction.
+    ///
+    /// # Errors
+    /// [`Full`]: more than it may have.
+    pub(super) fn parse(
+        &mut self,
+        body: &[u8],
+        quiet: bool,
+        shelf: &mut Shelf<'_>,
+        out: &mut BytesMut,
+    ) -> Result<Passed, Full> {
+        let Some((name, rest)) = split_name(body) else { return Ok(self.as_it_is(Kind::Parse)) };
+        if self.owed.skips(Kind::Parse) {
+            return Ok(Passed::AsItIs);
+        }
+        let query = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+        if name.is_empty() {
+            return Ok(self.parse_unnamed(rest, query, shelf, out));
+        }
+        let name = name.get(..LONGEST_NAME).unwrap_or(name);
+        if self.names.contains_key(name) {
+            // The server has the name too when it reads this, and says so.
+            put_parse(out, name, b"\0\0\0");
+            self.owed.push(Kind::Parse, Whose::Ours, Undo::Nothing);
+            self.owed.push(Kind::Parse, Whose::Client, Undo::Nothing);
+            self.taken = Some(name.into());
+            return Ok(Passed::AsItIs);
+        }
+        let meaning = meaning(query);
+        let rest = self.renamed(rest, &meaning.names, shelf, out);
+        let text = shelf.texts.share(&rest, shelf.bytes)?;
+        self.bytes = self.bytes.saturating_add(cost(name, &text));
+        // One client may have a part of what all may have.
+        if self.bytes > shelf.bytes / 16 {
+            return Err(Full);
+        }
+        self.names.insert(name.into(), text.clone());
+        if quiet && shelf.prepared.touch(text.id(), text.version()) {
+            self.assume(Kind::Parse, Whose::MadeUp, Undo::Name(name.into(), None));
+            return Ok(Passed::Kept);
+        }
+        self.clear_place(&text, shelf, out);
+        put_parse(out, server_name(text.id()).as_bytes(), text.body());
+        shelf.prepared.insert(text.id(), text.version());
+        let undo = Undo::Parsed(name.into(), text.id());
+        self.assume(Kind::Parse, Whose::Client, undo);
+        Ok(Passed::Instead)
+    }
+
+    fn parse_unnamed(
+        &mut self,
+        rest: &[u8],
+        query: &[u8],
+        shelf: &mut Shelf<'_>,
+        out: &mut BytesMut,
+    ) -> Passed {
+        let again =
+            self.unnamed.as_ref().filter(|unnamed| *unnamed.body == *rest && unnamed.meaning.is_plain());
+        let unnamed = match again {
+            Some(unnamed) => unnamed.clone(),
+            None => {
+                let meaning = meaning(query);
+                let renamed = self.renamed(rest, &meaning.names, shelf, out);
+                let serial = shelf.serial;
+                Rc::new(Unnamed { body: renamed.into(), meaning, serial })
+            }
+        };
+        // As the first thing it does, Parse drops the one that was there.
+        self.unnamed_is_mine = true;
+        shelf.prepared.unnamed = Some(unnamed.serial);
+        let serial = unnamed.serial;
+        let instead = *unnamed.body != *rest;
+        if instead {
+            put_parse(out, b"", &unnamed.body);
+        }
+        let before = self.unnamed.replace(unnamed);
+        self.owed.push(Kind::Parse, Whose::Client, Undo::Unnamed(before, Some(serial)));
+        if instead { Passed::Instead } else { Passed::AsItIs }
+    }
+
+    /// The client binds; `name` is the statement's. Returns what the statement means, and the name
+    /// at the server if it is another.
+    pub(super) fn bind(
+        &mut self,
+        name: &[u8],
+        shelf: &mut Shelf<'_>,
+        out: &mut BytesMut,
+    ) -> (Meaning, Option<String>) {
+        self.uses(Kind::Bind, name, shelf, out)
+    }
+
+    /// The client describes a statement; the name at the server if it is another.
+    pub(super) fn describe(
+        &mut self,
+        name: &[u8],
+        shelf: &mut Shelf<'_>,
+        out: &mut BytesMut,
+    ) -> Option<String> {
+        self.uses(Kind::Describe, name, shelf, out).1
+    }
+
+    fn uses(
+        &mut self,
+        kind: Kind,
+        name: &[u8],
+        shelf: &mut Shelf<'_>,
+        out: &mut BytesMut,
+    ) -> (Meaning, Option<String>) {
+        if self.owed.skips(kind) {
+            return (Meaning::default(), None);
+        }
+        if name.is_empty() {
+            let meaning = self.align_unnamed(shelf, out);
+            self.owed.push(kind, Whose::Client, Undo::Nothing);
+            return (meaning, None);
+        }
+        let name = name.get(..LONGEST_NAME).unwrap_or(name);
+        let Some(text) = self.names.get(name).cloned() else {
+            self.owed.push(kind, Whose::Client, Undo::Nothing);
+            // Ours are nobody's to guess.
+            let guessed = name.starts_with(b"leasehold_");
+            let other = guessed.then(|| format!("no {}", String::from_utf8_lossy(name)));
+            return (Meaning::default(), other);
+        };
+        self.prepare(&text, shelf, out);
+        let found = (text.meaning().clone(), Some(server_name(text.id())));
+        self.owed.push(kind, Whose::Client, Undo::Bound(text));
+        found
+    }
+
+    /// The upstream's unnamed statement is made this client's.
+    fn align_unnamed(&mut self, shelf: &mut Shelf<'_>, out: &mut BytesMut) -> Meaning {
+        let mine = std::mem::replace(&mut self.unnamed_is_mine, true);
+        let Some(unnamed) = &self.unnamed else {
+            if !mine {
+                // Another client's: the server shall say that there is none.
+                put_close(out, b"");
+                self.owed.push(Kind::Close, Whose::Ours, Undo::Nothing);
+            }
+            shelf.prepared.unnamed = None;
+            return Meaning::default();
+        };
+        let meaning = unnamed.meaning.clone();
+        if shelf.prepared.unnamed != Some(unnamed.serial) {
+            put_parse(out, b"", &unnamed.body);
+            shelf.prepared.unnamed = Some(unnamed.serial);
+            self.owed.push(Kind::Parse, Whose::Ours, Undo::Nothing);
+        }
+        meaning
+    }
+
+    /// The text is prepared at the upstream.
+    fn prepare(&mut self, text: &Arc<Text>, shelf: &mut Shelf<'_>, out: &mut BytesMut) {
+        if shelf.prepared.touch(text.id(), text.version()) {
+            return;
+        }
+        self.clear_place(text, shelf, out);
+        put_parse(out, server_name(text.id()).as_bytes(), text.body());
+        shelf.prepared.insert(text.id(), text.version());
+        self.assume(Kind::Parse, Whose::Ours, Undo::Prepared(text.id()));
+    }
+
+    /// Makes room for a text, and drops what stands in its place.
+    fn clear_place(&mut self, text: &Text, shelf: &mut Shelf<'_>, out: &mut BytesMut) {
+        let old = shelf.prepared.remove(text.id()).map(|version| (text.id(), version));
+        while let Some((id, version)) = shelf.prepared.evict(shelf.most) {
+            self.close(id, version, out);
+        }
+        if let Some((id, version)) = old {
+            self.close(id, version, out);
+        }
+    }
+
+    fn close(&mut self, id: u64, version: u32, out: &mut BytesMut) {
+        put_close(out, server_name(id).as_bytes());
+        self.assume(Kind::Close, Whose::Ours, Undo::Kept(id, version));
+    }
+
+    /// The client closes a statement.
+    pub(super) fn close_statement(&mut self, name: &[u8], prepared: &mut Prepared) {
+        if self.owed.skips(Kind::Close) {
+            return;
+        }
+        let undo = if name.is_empty() {
+            prepared.unnamed = None;
+            self.unnamed_is_mine = true;
+            Undo::Unnamed(self.unnamed.take(), None)
+        } else {
+            let name = name.get(..LONGEST_NAME).unwrap_or(name);
+            match self.forget(name) {
+                Some(text) => Undo::Name(name.into(), Some(text)),
+                None => Undo::Nothing,
+            }
+        };
+        self.assumed |= !name.is_empty();
+        // The server does not have the name, and answers all the same.
+        self.owed.push(Kind::Close, Whose::Client, undo);
+    }
+
+    fn forget(&mut self, name: &[u8]) -> Option<Arc<Text>> {
+        let text = self.names.remove(name)?;
+        self.bytes = self.bytes.saturating_sub(cost(name, &text));
+        Some(text)
+    }
+
+    /// Something that needs no more than its place in the queue.
+    pub(super) fn as_it_is(&mut self, kind: Kind) -> Passed {
+        self.owed.push(kind, Whose::Client, Undo::Nothing);
+        Passed::AsItIs
+    }
+
+    /// The client sends a Query: the text with the statements' names at the server, if it has any.
+    pub(super) fn query<'t>(
+        &mut self,
+        text: &'t [u8],
+        meaning: &Meaning,
+        shelf: &mut Shelf<'_>,
+        out: &mut BytesMut,
+    ) -> Cow<'t, [u8]> {
+        if self.owed.skips(Kind::Query) {
+            return Cow::Borrowed(text);
+        }
+        let renamed = self.renamed(text, &meaning.names, shelf, out);
+        // It ends the unnamed statement, whatever it is.
+        shelf.prepared.unnamed = None;
+        self.unnamed_is_mine = true;
+        let before = self.unnamed.take();
+        let undo = if before.is_some() { Undo::Unnamed(before, None) } else { Undo::Nothing };
+        self.owed.push(Kind::Query, Whose::Client, undo);
+        renamed
+    }
+
+    /// A text in which EXECUTE and DEALLOCATE name statements as the server does.
+    fn renamed<'t>(
+        &mut self,
+        text: &'t [u8],
+        uses: &[NameUse],
+        shelf: &mut Shelf<'_>,
+        out: &mut BytesMut,
+    ) -> Cow<'t, [u8]> {
+        let mut renamed = Vec::new();
+        let mut from = 0_usize;
+        for NameUse { verb, name, at } in uses {
+            let name = name.get(..LONGEST_NAME).unwrap_or(name);
+            let Some(found) = self.names.get(name).cloned() else { continue };
+            match verb {
+                Verb::Execute => self.prepare(&found, shelf, out),
+                Verb::Deallocate => {
+                    self.deallocating.push(name.into());
+                    if !shelf.prepared.has(found.id()) {
+                        // Something that the server can forget.
+                        put_parse(out, server_name(found.id()).as_bytes(), b"\0\0\0");
+                        shelf.prepared.insert(found.id(), DUMMY);
+                        self.owed.push(Kind::Parse, Whose::Ours, Undo::Prepared(found.id()));
+                    }
+                }
+            }
+            renamed.extend_from_slice(text.get(from..at.start).unwrap_or_default());
+            renamed.extend_from_slice(server_name(found.id()).as_bytes());
+            from = at.end;
+        }
+        if from == 0 {
+            return Cow::Borrowed(text);
+        }
+        renamed.extend_from_slice(text.get(from..).unwrap_or_default());
+        Cow::Owned(renamed)
+    }
+
+    /// The client sends Sync. Writes what is to follow it. True if nothing more may be sent before
+    /// it is answered: what comes next builds on what may yet fail.
+    pub(super) fn sync(&mut self, out: &mut BytesMut) -> bool {
+        self.as_it_is(Kind::Sync);
+        if let Some(name) = self.taken.take() {
+            put_close(out, &name);
+            put_empty(out, b'S');
+            self.owed.push(Kind::Close, Whose::Ours, Undo::Nothing);
+            self.owed.push(Kind::Sync, Whose::Ours, Undo::Nothing);
+        }
+        std::mem::take(&mut self.assumed)
+    }
+
+    fn assume(&mut self, kind: Kind, whose: Whose, undo: Undo) {
+        self.assumed = true;
+        self.owed.push(kind, whose, undo);
+    }
+
+    /// A CommandComplete with this tag.
+    pub(super) fn completed(&mut self, tag: Tag, prepared: &mut Prepared) {
+        match tag {
+            Tag::AllGone => {
+                self.names.clear();
+                self.bytes = 0;
+                let unnamed = prepared.unnamed;
+                prepared.clear();
+                prepared.unnamed = unnamed;
+            }
+            Tag::Deallocate if !self.deallocating.is_empty() => {
+                let name = self.deallocating.remove(0);
+                if let Some(text) = self.forget(&name) {
+                    prepared.remove(text.id());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An error: what the server did not do is taken back.
+    pub(super) fn failed(&mut self, sqlstate: &str, message: &str, prepared: &mut Prepared) {
+        let stale = sqlstate == "0A000" && message.starts_with("cached plan must not change result type");
+        self.deallocating.clear();
+        let mut dropped = self.owed.failed();
+        if stale && let Some(Entry { undo: Undo::Bound(text), .. }) = dropped.first() {
+            text.outdate();
+        }
+        while let Some(entry) = dropped.pop() {
+            let failed_itself = dropped.is_empty();
+            self.undo(entry, failed_itself, prepared);
+        }
+        // Whatever was passed over: the server did with its unnamed statement what was done here.
+        prepared.unnamed = if self.unnamed_is_mine { self.serial() } else { Some(UNKNOWN) };
+    }
+
+    fn undo(&mut self, entry: Entry<Undo>, failed_itself: bool, prepared: &mut Prepared) {
+        match entry.undo {
+            Undo::Nothing | Undo::Bound(_) => {}
+            Undo::Unnamed(before, then) => {
+                // A Parse that fails has dropped the old one already.
+                let before = before.filter(|_| !failed_itself);
+                let serial = |unnamed: &Option<Rc<Unnamed>>| unnamed.as_ref().map(|unnamed| unnamed.serial);
+                let later = self.owed.undos().find_map(|undo| match undo {
+                    Undo::Unnamed(known, _) if serial(known) == then => Some(known),
+                    _ => None,
+                });
+                match later {
+                    Some(known) => *known = before,
+                    None if serial(&self.unnamed) == then => self.unnamed = before,
+                    None => {}
+                }
+            }
+            Undo::Name(name, before) => self.put_name(&name, before),
+            Undo::Parsed(name, id) => {
+                self.forget(&name);
+                prepared.remove(id);
+            }
+            Undo::Prepared(id) => {
+                prepared.remove(id);
+            }
+            Undo::Kept(id, version) => prepared.insert(id, version),
+        }
+    }
+
+    fn put_name(&mut self, name: &[u8], text: Option<Arc<Text>>) {
+        self.forget(name);
+        if let Some(text) = text {
+            self.bytes = self.bytes.saturating_add(cost(name, &text));
+            self.names.insert(name.into(), text);
+        }
+    }
+}
+
+fn cost(name: &[u8], text: &Text) -> usize {
+    name.len().saturating_add(text.body().len()).saturating_add(OVERHEAD)
+}
+
+/// A C string at the start of a body, and what follows it.
+pub(super) fn split_name(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(0, body)?;
+    Some((body.get(..end)?, body.get(end.saturating_add(1)..)?))
+}
+
+fn put_parse(out: &mut BytesMut, name: &[u8], body: &[u8]) {
+    put(out, b'P', &[name, b"\0", body]);
+}
+
+fn put_close(out: &mut BytesMut, name: &[u8]) {
+    put(out, b'C', &[b"S", name, b"\0"]);
+}
+
+/// A message without a body.
+pub(super) fn put_empty(out: &mut BytesMut, kind: u8) {
+    put(out, kind, &[]);
+}
+
+/// A message whose body is these parts.
+pub(super) fn put(out: &mut BytesMut, kind: u8, parts: &[&[u8]]) {
+    put_header(out, kind, parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}
+
+/// The header of a message with a body of this length.
+pub(super) fn put_header(out: &mut BytesMut, kind: u8, body: usize) {
+    let length = u32::try_from(body.saturating_add(4)).unwrap_or(u32::MAX);
+    out.extend_from_slice(&[kind]);
+    out.extend_from_slice(&length.to_be_bytes());
+}

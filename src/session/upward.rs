@@ -1,0 +1,172 @@
+//! From the client to the server.
+
+use std::task::{Context, Poll};
+
+use super::end::End;
+use super::refusal;
+use super::relay::{Hold, Relay, SHORTEST, Step};
+use super::virtual_session::{Around, House, Sight};
+use crate::wire::{Header, HeaderScan};
+
+/// What becomes of the bytes behind a header.
+enum Next {
+    GoOn,
+    /// This much of the message has been replaced.
+    Skip(usize),
+    /// The message is not whole enough.
+    Stop(usize),
+    /// Its turn comes later; what stands before it has been taken.
+    Wait,
+    End(End),
+}
+
+impl Relay {
+    /// Reads from the client and passes on.
+    pub(super) fn poll_client(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+        let usable = if self.requests.at_boundary() {
+            self.ahead.len() >= self.needed
+        } else {
+            !self.ahead.is_empty()
+        };
+        if usable {
+            return self.pass_on(cx, &[]);
+        }
+        match self.client.poll_read(cx, scratch) {
+            Poll::Pending => Step::Park,
+            Poll::Ready(Ok(0) | Err(_)) => Step::End(End::ClientLeft),
+            Poll::Ready(Ok(n)) => self.pass_on(cx, scratch.get(..n).unwrap_or_default()),
+        }
+    }
+
+    /// Passes on what was read ahead and then `fresh`; what cannot be told yet waits.
+    pub(super) fn pass_on(&mut self, cx: &mut Context<'_>, fresh: &[u8]) -> Step {
+        if self.ahead.is_empty() {
+            return self.pass_bytes(cx, fresh);
+        }
+        self.ahead.extend_from_slice(fresh);
+        if self.requests.at_boundary() && self.ahead.len() < self.needed {
+            return Step::Again;
+        }
+        let bytes = std::mem::take(&mut self.ahead);
+        self.needed = SHORTEST;
+        self.pass_bytes(cx, &bytes)
+    }
+
+    fn pass_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Step {
+        let mut rest = bytes;
+        // Where the bytes begin that go on as they are, and where they end.
+        let mut from = 0_usize;
+        let end = loop {
+            self.requests.body(&mut rest);
+            let here = bytes.len().saturating_sub(rest.len());
+            if !self.requests.at_boundary() || rest.is_empty() {
+                break bytes.len();
+            }
+            if rest.len() < SHORTEST || self.mine.holds_client() {
+                self.ahead.extend_from_slice(rest);
+                break here;
+            }
+            let header = match self.requests.next(&mut rest) {
+                Ok(Some(header)) => header,
+                Ok(None) => break bytes.len(),
+                Err(malformed) => return Step::End(End::Refused(refusal::malformed(malformed))),
+            };
+            if header.kind == b'X' {
+                self.leaving.get_or_insert_default();
+                self.requests = HeaderScan::default();
+                break here;
+            }
+            if !header.is_from_client() {
+                return Step::End(End::Refused(refusal::unexpected_message(header)));
+            }
+            if !self.session_mode && header.kind != b'd' {
+                let ahead = bytes.get(from..here).unwrap_or_default();
+                match self.look(header, ahead, rest) {
+                    Next::GoOn => {}
+                    Next::Skip(length) => {
+                        let mut part = rest.get(..length).unwrap_or(rest);
+                        self.requests.body(&mut part);
+                        rest = rest.get(length..).unwrap_or_default();
+                        from = bytes.len().saturating_sub(rest.len());
+                    }
+                    Next::Stop(needed) => {
+                        self.requests = HeaderScan::default();
+                        self.ahead.extend_from_slice(bytes.get(here..).unwrap_or_default());
+                        self.needed = needed;
+                        break here;
+                    }
+                    Next::Wait => {
+                        self.requests = HeaderScan::default();
+                        self.ahead.extend_from_slice(bytes.get(here..).unwrap_or_default());
+                        from = here;
+                        break here;
+                    }
+                    Next::End(end) => return Step::End(end),
+                }
+            }
+            self.exchange.sent(header.kind);
+        };
+        self.send(cx, bytes.get(from..end).unwrap_or_default());
+        self.say_made_up();
+        Step::Again
+    }
+
+    /// A message in transaction mode. If something goes to the server before it, after it or
+    /// instead of it, that and what stands before the message goes into the buffer.
+    fn look(&mut self, header: Header, ahead: &[u8], there: &[u8]) -> Next {
+        let Hold::Active(conn) = &mut self.hold else { return Next::GoOn };
+        let crowd = &self.shard.crowd;
+        let house = House {
+            texts: crowd.texts(),
+            most: self.local.pool().settings().max_prepared_statements,
+            bytes: crowd.settings().max_prepared_bytes,
+            serial: self.shard.serials.next(self.shard.index),
+        };
+        let length = usize::try_from(header.body).unwrap_or(usize::MAX);
+        let mut around = Around::default();
+        let quiet = self.exchange.is_sound();
+        let sight = self.mine.sees((header.kind, length), there, quiet, house, conn, &mut around);
+        let skipped = match sight {
+            Sight::AsItIs if around.after.is_empty() => {
+                if around.before.is_empty() {
+                    return Next::GoOn;
+                }
+                self.to_server.extend_from_slice(ahead);
+                self.to_server.extend_from_slice(&around.before);
+                // The message itself, header first, follows with the rest.
+                self.put_header(header);
+                return Next::Skip(0);
+            }
+            Sight::AsItIs => {
+                self.to_server.extend_from_slice(ahead);
+                self.to_server.extend_from_slice(&around.before);
+                self.put_header(header);
+                self.to_server.extend_from_slice(there.get(..length).unwrap_or(there));
+                length
+            }
+            Sight::Instead(length) => {
+                self.to_server.extend_from_slice(ahead);
+                self.to_server.extend_from_slice(&around.before);
+                length
+            }
+            Sight::Needs(needed) => return Next::Stop(needed),
+            Sight::Waits => {
+                self.to_server.extend_from_slice(ahead);
+                self.to_server.extend_from_slice(&around.before);
+                return Next::Wait;
+            }
+            Sight::TooMuch => {
+                let most = self.shard.crowd.settings().max_prepared_bytes;
+                return Next::End(End::Refused(refusal::too_much_prepared(most)));
+            }
+        };
+        self.to_server.extend_from_slice(&around.after);
+        Next::Skip(skipped)
+    }
+
+    fn put_header(&mut self, header: Header) {
+        let length = header.body.saturating_add(4);
+        self.to_server.extend_from_slice(&[header.kind]);
+        self.to_server.extend_from_slice(&length.to_be_bytes());
+    }
+}
