@@ -208,8 +208,9 @@ impl<U> Owed<U> {
         Some(entry)
     }
 
-    /// CopyInResponse has come: every Sync up to the end of the data is passed over.
-    pub(super) fn copy_in(&mut self) {
+    /// CopyInResponse has come: every Sync up to the end of the data is passed over. True if that
+    /// end is still to be sent.
+    pub(super) fn copy_in(&mut self) -> bool {
         self.skip_copy_ends();
         let by_query = self.entries.front().is_some_and(|entry| entry.kind == Kind::Query);
         if by_query {
@@ -218,13 +219,13 @@ impl<U> Owed<U> {
             } else {
                 self.copy_in = true;
             }
-            return;
+            return self.copy_in;
         }
         while let Some(kind) = self.entries.get(1).map(|entry| entry.kind) {
             match kind {
                 Kind::CopyEnd => {
                     self.entries.remove(1);
-                    return;
+                    return false;
                 }
                 Kind::Sync => {
                     if let Some(entry) = self.entries.remove(1) {
@@ -236,6 +237,7 @@ impl<U> Owed<U> {
             }
         }
         self.copy_in = true;
+        true
     }
 
     /// An error has come. What of the extended protocol it ends, the failed message first, and
@@ -262,6 +264,11 @@ impl<U> Owed<U> {
                 }
             }
         }
+    }
+
+    /// What is owed, in order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry<U>> {
+        self.entries.iter()
     }
 
     /// How what is still owed would be taken back, in order.
@@ -313,7 +320,7 @@ mod tests {
                 }
                 match what {
                     'E' => drop(owed.failed()),
-                    'G' => owed.copy_in(),
+                    'G' => drop(owed.copy_in()),
                     other => drop(owed.heard(other as u8)),
                 }
             }

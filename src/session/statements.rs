@@ -7,7 +7,7 @@
 //! way that it refuses in its own words.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -43,8 +43,12 @@ pub(super) enum Undo {
     Prepared(u64),
     /// It is still there.
     Kept(u64, u32),
+    /// Nothing, but what the server has without a name is another one.
+    Aligned,
     /// Nothing, but this text was used.
     Bound(Arc<Text>),
+    /// The same as of `Unnamed` if it is a Query; these names are deallocated meanwhile, in order.
+    Deallocates { query: bool, unnamed: Option<Rc<Unnamed>>, names: VecDeque<Box<[u8]>> },
 }
 
 /// A client's unnamed statement.
@@ -54,6 +58,19 @@ pub(super) struct Unnamed {
     body: Box<[u8]>,
     meaning: Meaning,
     serial: u64,
+    /// If it names statements: as the client wrote it, and the names that it deallocates.
+    written: Option<Box<[u8]>>,
+    deallocates: VecDeque<Box<[u8]>>,
+}
+
+/// What a bound statement is.
+#[derive(Debug, Default)]
+pub(super) struct Bound {
+    pub(super) meaning: Meaning,
+    /// The names that it deallocates when it is executed.
+    pub(super) deallocates: VecDeque<Box<[u8]>>,
+    /// Its name at the server, if it is another.
+    pub(super) other: Option<String>,
 }
 
 /// What this client shares with others.
@@ -88,8 +105,6 @@ pub(super) struct Statements {
     /// What the names and texts cost.
     bytes: usize,
     pub(super) owed: Owed<Undo>,
-    /// Names that DEALLOCATE was sent for, in order.
-    deallocating: Vec<Box<[u8]>>,
     /// A name that the server has for a moment, to refuse it a second time.
     taken: Option<Box<[u8]>>,
     /// The server's unnamed statement is this client's, or there is none.
@@ -104,7 +119,6 @@ impl Statements {
         self.owed.reset();
         self.unnamed_is_mine = prepared.unnamed.is_none_or(|serial| Some(serial) == self.serial());
         self.assumed = false;
-        self.deallocating.clear();
         self.taken = None;
     }
 
@@ -148,7 +162,7 @@ impl Statements {
             return Ok(Passed::AsItIs);
         }
         let meaning = meaning(query);
-        let rest = self.renamed(rest, &meaning.names, shelf, out);
+        let (rest, _) = self.renamed(rest, &meaning.names, shelf, out);
         let text = shelf.texts.share(&rest, shelf.bytes)?;
         self.bytes = self.bytes.saturating_add(cost(name, &text));
         // One client may have a part of what all may have.
@@ -181,9 +195,9 @@ impl Statements {
             Some(unnamed) => unnamed.clone(),
             None => {
                 let meaning = meaning(query);
-                let renamed = self.renamed(rest, &meaning.names, shelf, out);
-                let serial = shelf.serial;
-                Rc::new(Unnamed { body: renamed.into(), meaning, serial })
+                let (renamed, deallocates) = self.renamed(rest, &meaning.names, shelf, out);
+                let written = (!meaning.names.is_empty()).then(|| rest.into());
+                Rc::new(Unnamed { body: renamed.into(), meaning, serial: shelf.serial, written, deallocates })
             }
         };
         // As the first thing it does, Parse drops the one that was there.
@@ -199,14 +213,8 @@ impl Statements {
         if instead { Passed::Instead } else { Passed::AsItIs }
     }
 
-    /// The client binds; `name` is the statement's. Returns what the statement means, and the name
-    /// at the server if it is another.
-    pub(super) fn bind(
-        &mut self,
-        name: &[u8],
-        shelf: &mut Shelf<'_>,
-        out: &mut BytesMut,
-    ) -> (Meaning, Option<String>) {
+    /// The client binds; `name` is the statement's.
+    pub(super) fn bind(&mut self, name: &[u8], shelf: &mut Shelf<'_>, out: &mut BytesMut) -> Bound {
         self.uses(Kind::Bind, name, shelf, out)
     }
 
@@ -217,23 +225,17 @@ impl Statements {
         shelf: &mut Shelf<'_>,
         out: &mut BytesMut,
     ) -> Option<String> {
-        self.uses(Kind::Describe, name, shelf, out).1
+        self.uses(Kind::Describe, name, shelf, out).other
     }
 
-    fn uses(
-        &mut self,
-        kind: Kind,
-        name: &[u8],
-        shelf: &mut Shelf<'_>,
-        out: &mut BytesMut,
-    ) -> (Meaning, Option<String>) {
+    fn uses(&mut self, kind: Kind, name: &[u8], shelf: &mut Shelf<'_>, out: &mut BytesMut) -> Bound {
         if self.owed.skips(kind) {
-            return (Meaning::default(), None);
+            return Bound::default();
         }
         if name.is_empty() {
-            let meaning = self.align_unnamed(shelf, out);
+            let (meaning, deallocates) = self.align_unnamed(shelf, out);
             self.owed.push(kind, Whose::Client, Undo::Nothing);
-            return (meaning, None);
+            return Bound { meaning, deallocates, other: None };
         }
         let name = name.get(..LONGEST_NAME).unwrap_or(name);
         let Some(text) = self.names.get(name).cloned() else {
@@ -241,33 +243,70 @@ impl Statements {
             // Ours are nobody's to guess.
             let guessed = name.starts_with(b"leasehold_");
             let other = guessed.then(|| format!("no {}", String::from_utf8_lossy(name)));
-            return (Meaning::default(), other);
+            return Bound { other, ..Bound::default() };
         };
         self.prepare(&text, shelf, out);
-        let found = (text.meaning().clone(), Some(server_name(text.id())));
+        let meaning = text.meaning().clone();
+        let deallocates = meaning.names.iter().filter_map(|used| self.called(used)).collect();
+        let other = Some(server_name(text.id()));
         self.owed.push(kind, Whose::Client, Undo::Bound(text));
-        found
+        Bound { meaning, deallocates, other }
+    }
+
+    /// What the client calls the statement that a text of its own deallocates.
+    fn called(&self, used: &NameUse) -> Option<Box<[u8]>> {
+        let is_it = |text: &Arc<Text>| {
+            used.verb == Verb::Deallocate && server_name(text.id()).as_bytes() == used.name
+        };
+        self.names.iter().find(|(_, text)| is_it(text)).map(|(name, _)| name.clone())
     }
 
     /// The upstream's unnamed statement is made this client's.
-    fn align_unnamed(&mut self, shelf: &mut Shelf<'_>, out: &mut BytesMut) -> Meaning {
+    fn align_unnamed(&mut self, shelf: &mut Shelf<'_>, out: &mut BytesMut) -> (Meaning, VecDeque<Box<[u8]>>) {
         let mine = std::mem::replace(&mut self.unnamed_is_mine, true);
+        self.name_anew(shelf, out);
         let Some(unnamed) = &self.unnamed else {
             if !mine {
                 // Another client's: the server shall say that there is none.
                 put_close(out, b"");
-                self.owed.push(Kind::Close, Whose::Ours, Undo::Nothing);
+                self.owed.push(Kind::Close, Whose::Ours, Undo::Aligned);
             }
             shelf.prepared.unnamed = None;
-            return Meaning::default();
+            return Default::default();
         };
-        let meaning = unnamed.meaning.clone();
+        let found = (unnamed.meaning.clone(), unnamed.deallocates.clone());
         if shelf.prepared.unnamed != Some(unnamed.serial) {
             put_parse(out, b"", &unnamed.body);
             shelf.prepared.unnamed = Some(unnamed.serial);
-            self.owed.push(Kind::Parse, Whose::Ours, Undo::Nothing);
+            self.owed.push(Kind::Parse, Whose::Ours, Undo::Aligned);
         }
-        meaning
+        found
+    }
+
+    /// What the names in the unnamed statement stand for is decided when it is used.
+    fn name_anew(&mut self, shelf: &mut Shelf<'_>, out: &mut BytesMut) {
+        let Some(unnamed) = self.unnamed.clone() else { return };
+        let Some(written) = &unnamed.written else { return };
+        let (renamed, deallocates) = self.renamed(written, &unnamed.meaning.names, shelf, out);
+        if *renamed != *unnamed.body {
+            self.unnamed = Some(Rc::new(Unnamed {
+                body: renamed.into(),
+                meaning: unnamed.meaning.clone(),
+                serial: shelf.serial,
+                written: Some(written.clone()),
+                deallocates,
+            }));
+        }
+    }
+
+    /// The client executes what is bound.
+    pub(super) fn execute(&mut self, deallocates: &VecDeque<Box<[u8]>>) {
+        let undo = if deallocates.is_empty() {
+            Undo::Nothing
+        } else {
+            Undo::Deallocates { query: false, unnamed: None, names: deallocates.clone() }
+        };
+        self.owed.push(Kind::Execute, Whose::Client, undo);
     }
 
     /// The text is prepared at the upstream.
@@ -341,12 +380,18 @@ impl Statements {
         if self.owed.skips(Kind::Query) {
             return Cow::Borrowed(text);
         }
-        let renamed = self.renamed(text, &meaning.names, shelf, out);
+        let (renamed, names) = self.renamed(text, &meaning.names, shelf, out);
         // It ends the unnamed statement, whatever it is.
         shelf.prepared.unnamed = None;
         self.unnamed_is_mine = true;
-        let before = self.unnamed.take();
-        let undo = if before.is_some() { Undo::Unnamed(before, None) } else { Undo::Nothing };
+        let unnamed = self.unnamed.take();
+        let undo = if !names.is_empty() {
+            Undo::Deallocates { query: true, unnamed, names }
+        } else if unnamed.is_some() {
+            Undo::Unnamed(unnamed, None)
+        } else {
+            Undo::Nothing
+        };
         self.owed.push(Kind::Query, Whose::Client, undo);
         renamed
     }
@@ -358,7 +403,8 @@ impl Statements {
         uses: &[NameUse],
         shelf: &mut Shelf<'_>,
         out: &mut BytesMut,
-    ) -> Cow<'t, [u8]> {
+    ) -> (Cow<'t, [u8]>, VecDeque<Box<[u8]>>) {
+        let mut deallocates = VecDeque::new();
         let mut renamed = Vec::new();
         let mut from = 0_usize;
         for NameUse { verb, name, at } in uses {
@@ -367,7 +413,7 @@ impl Statements {
             match verb {
                 Verb::Execute => self.prepare(&found, shelf, out),
                 Verb::Deallocate => {
-                    self.deallocating.push(name.into());
+                    deallocates.push_back(name.into());
                     if !shelf.prepared.has(found.id()) {
                         // Something that the server can forget.
                         put_parse(out, server_name(found.id()).as_bytes(), b"\0\0\0");
@@ -381,10 +427,10 @@ impl Statements {
             from = at.end;
         }
         if from == 0 {
-            return Cow::Borrowed(text);
+            return (Cow::Borrowed(text), deallocates);
         }
         renamed.extend_from_slice(text.get(from..).unwrap_or_default());
-        Cow::Owned(renamed)
+        (Cow::Owned(renamed), deallocates)
     }
 
     /// The client sends Sync. Writes what is to follow it. True if nothing more may be sent before
@@ -415,35 +461,43 @@ impl Statements {
                 prepared.clear();
                 prepared.unnamed = unnamed;
             }
-            Tag::Deallocate if !self.deallocating.is_empty() => {
-                let name = self.deallocating.remove(0);
-                if let Some(text) = self.forget(&name) {
+            Tag::Deallocate => {
+                let name = match self.owed.undos().next() {
+                    Some(Undo::Deallocates { names, .. }) => names.pop_front(),
+                    _ => None,
+                };
+                if let Some(text) = name.and_then(|name| self.forget(&name)) {
                     prepared.remove(text.id());
                 }
             }
-            _ => {}
+            Tag::Other => {}
         }
     }
 
     /// An error: what the server did not do is taken back.
     pub(super) fn failed(&mut self, sqlstate: &str, message: &str, prepared: &mut Prepared) {
         let stale = sqlstate == "0A000" && message.starts_with("cached plan must not change result type");
-        self.deallocating.clear();
         let mut dropped = self.owed.failed();
         if stale && let Some(Entry { undo: Undo::Bound(text), .. }) = dropped.first() {
             text.outdate();
+        }
+        if dropped.iter().any(touches_unnamed) && !self.owed.entries().any(touches_unnamed) {
+            prepared.unnamed = Some(UNKNOWN);
+            self.unnamed_is_mine = false;
         }
         while let Some(entry) = dropped.pop() {
             let failed_itself = dropped.is_empty();
             self.undo(entry, failed_itself, prepared);
         }
-        // Whatever was passed over: the server did with its unnamed statement what was done here.
-        prepared.unnamed = if self.unnamed_is_mine { self.serial() } else { Some(UNKNOWN) };
     }
 
     fn undo(&mut self, entry: Entry<Undo>, failed_itself: bool, prepared: &mut Prepared) {
-        match entry.undo {
-            Undo::Nothing | Undo::Bound(_) => {}
+        let undo = match entry.undo {
+            Undo::Deallocates { query: true, unnamed, .. } => Undo::Unnamed(unnamed, None),
+            undo => undo,
+        };
+        match undo {
+            Undo::Nothing | Undo::Aligned | Undo::Bound(_) | Undo::Deallocates { .. } => {}
             Undo::Unnamed(before, then) => {
                 // A Parse that fails has dropped the old one already.
                 let before = before.filter(|_| !failed_itself);
@@ -477,6 +531,12 @@ impl Statements {
             self.names.insert(name.into(), text);
         }
     }
+}
+
+/// Whether the server's unnamed statement is another one behind it.
+fn touches_unnamed(entry: &Entry<Undo>) -> bool {
+    entry.kind == Kind::Query
+        || matches!(entry.undo, Undo::Aligned | Undo::Unnamed(..) | Undo::Deallocates { query: true, .. })
 }
 
 fn cost(name: &[u8], text: &Text) -> usize {

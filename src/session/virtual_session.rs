@@ -1,6 +1,7 @@
 //! What a client of transaction mode believes it has, beside the relay: its prepared statements,
 //! its settings, and what ties it to its upstream. No socket here: messages in, messages out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -77,6 +78,7 @@ pub(super) struct VirtualSession {
 struct Bound {
     names: bool,
     resets: bool,
+    deallocates: VecDeque<Box<[u8]>>,
 }
 
 impl VirtualSession {
@@ -283,7 +285,8 @@ impl VirtualSession {
             return self.wait(around);
         }
         let mut shelf = shelf(house, conn);
-        let (meaning, other) = self.statements.bind(name, &mut shelf, &mut around.before);
+        let found = self.statements.bind(name, &mut shelf, &mut around.before);
+        let (meaning, other) = (found.meaning, found.other);
         if portal.is_empty() {
             // What was bound there before is gone.
             self.bound = Bound::default();
@@ -292,6 +295,7 @@ impl VirtualSession {
             self.doubt.add(&meaning);
             self.bound.names |= meaning.forgets || !meaning.names.is_empty();
             self.bound.resets |= meaning.resets;
+            self.bound.deallocates = found.deallocates;
             if meaning.any_setting {
                 parameters(rest, |value| self.doubt.candidate(value));
             }
@@ -368,7 +372,7 @@ impl VirtualSession {
             self.barrier = true;
         }
         self.restore |= self.bound.resets;
-        self.statements.as_it_is(Kind::Execute);
+        self.statements.execute(&self.bound.deallocates);
         Sight::AsItIs
     }
 
@@ -417,9 +421,10 @@ impl VirtualSession {
     }
 
     pub(super) fn copy_in(&mut self) {
-        // The client has to go on, or nothing will ever be answered.
-        self.barrier = false;
-        self.statements.owed.copy_in();
+        if self.statements.owed.copy_in() {
+            // The client has to go on, or nothing will ever be answered.
+            self.barrier = false;
+        }
     }
 
     /// ParameterStatus: if nobody knows why, it is asked for.

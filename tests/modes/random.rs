@@ -164,8 +164,7 @@ fn spelt(mut script: &[u8]) -> String {
     while let Some((&[kind, a, b, c, d], rest)) = script.split_first_chunk::<5>() {
         let length = u32::from_be_bytes([a, b, c, d]) as usize - 4;
         let (body, rest) = rest.split_at(length.min(rest.len()));
-        let body = String::from_utf8_lossy(body).replace('\0', "·");
-        out.push(format!("{} {body}", char::from(kind)));
+        out.push(format!("{} {}", char::from(kind), body.escape_ascii()));
         script = rest;
     }
     out.join("\n")
@@ -175,7 +174,7 @@ fn play(mode: &'static str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bench = or_skip!(runtime.block_on(Bench::start(mode)));
     let cases = short_or_long(60, 2000);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
     let outcome = TestRunner::new(config).run(&(script(), pieces()), |(script, pieces)| {
         let (direct, through) = runtime
             .block_on(async { (bench.directly(&script).await, bench.through(&script, &pieces).await) });
