@@ -138,7 +138,7 @@ impl Doubt {
     /// What the answer says: the client's settings from now on, and what still ties it.
     /// `own`: what the upstream has by its login.
     pub(super) fn settle(
-        &mut self,
+        self,
         profile: &Profile,
         answer: &[(String, Option<String>)],
         own: &[(&str, &str)],
@@ -166,7 +166,6 @@ impl Doubt {
                 kept.push((name.clone(), value.to_owned()));
             }
         }
-        *self = Self::default();
         kept.sort();
         (Profile::new(kept), ties)
     }
@@ -200,7 +199,7 @@ mod tests {
         );
         let (after, ties) = doubt.settle(&before, &answer(&[("timezone", Some("Asia/Tokyo"))]), &[]);
         assert_eq!(after, profile(&[("app.x", "1"), ("timezone", "Asia/Tokyo")]));
-        assert!(ties.is_empty() && doubt.is_none());
+        assert!(ties.is_empty());
     }
 
     #[test]

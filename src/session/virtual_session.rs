@@ -61,6 +61,8 @@ pub(super) struct VirtualSession {
     /// What an upstream must have now.
     profile: Arc<Profile>,
     doubt: Doubt,
+    /// What the server has been asked about; more may come into doubt meanwhile.
+    asked: Doubt,
     ties: Ties,
     /// Nothing of the client's goes on until everything is answered.
     barrier: bool,
@@ -88,6 +90,7 @@ impl VirtualSession {
             profile: startup.clone(),
             startup,
             doubt: Doubt::default(),
+            asked: Doubt::default(),
             ties: Ties::default(),
             barrier: false,
             bound: Bound::default(),
@@ -134,7 +137,7 @@ impl VirtualSession {
     }
 
     pub(super) fn has_doubt(&self) -> bool {
-        !self.doubt.is_none()
+        !self.doubt.is_none() || !self.asked.is_none()
     }
 
     pub(super) fn is_tied(&self) -> bool {
@@ -156,7 +159,8 @@ impl VirtualSession {
         if !self.ties.is_empty() {
             self.doubt.tied(self.ties);
         }
-        let question = self.doubt.question(&self.profile);
+        self.asked = std::mem::take(&mut self.doubt);
+        let question = self.asked.question(&self.profile);
         self.rows.clear();
         self.own_query(&question, Whose::Question, conn, out);
     }
@@ -474,7 +478,7 @@ impl VirtualSession {
                 let user = conn.generation().login().user.clone();
                 let own = [("role", role.unwrap_or("none")), ("session_authorization", user.as_str())];
                 let rows = std::mem::take(&mut self.rows);
-                let (profile, ties) = self.doubt.settle(&self.profile, &rows, &own);
+                let (profile, ties) = std::mem::take(&mut self.asked).settle(&self.profile, &rows, &own);
                 if profile != *self.profile {
                     self.profile = shared(Arc::new(profile));
                 }
