@@ -171,18 +171,19 @@ fn explain_vault(report: &mut Report<'_>, vault: &VaultSettings) {
         format!("A call that takes longer than {timeout} has failed and is tried again."),
     );
     match &vault.auth {
-        VaultAuth::Token { .. } => {
-            let from = if report.loaded.origins.contains_key("vault.auth.token_file") {
-                "the file `vault.auth.token_file` names"
-            } else {
-                "the environment"
-            };
-            report.item(
-                "vault.auth.method",
-                "token",
-                format!("The token comes from {from}; all users share it, and none outlives it."),
-            );
-        }
+        VaultAuth::Token { .. } => report.item(
+            "vault.auth.method",
+            "token",
+            "The token comes from the environment; all users share it, and none outlives it.",
+        ),
+        VaultAuth::TokenFile { file } => report.item(
+            "vault.auth.method",
+            "token_file",
+            format!(
+                "The token is in {}; all users share it, and none outlives it. Another one in the file means a new user at once.",
+                file.display()
+            ),
+        ),
         VaultAuth::AppRole { mount, secret_id_file, secret_id, .. } => {
             report.item(
                 "vault.auth.method",

@@ -64,8 +64,14 @@ pub const KEYS: &[Key] = &[
         "Name to verify in Vault's certificate instead of the address's host.",
     ),
     key("vault.timeout", "duration", "15s", "Bound of one call to Vault; also VAULT_CLIENT_TIMEOUT."),
-    key("vault.auth.method", "token | approle", "token", "How to log in at Vault."),
-    key("vault.auth.token_file", "file", "", "File with the token (`token`); else VAULT_TOKEN."),
+    key("vault.auth.method", "token | token_file | approle", "token", "How to log in at Vault."),
+    key(
+        "vault.auth.token_file",
+        "file",
+        "",
+        "File with the token, an Agent's sink for example, followed as it changes (`token_file`, `token`); \
+         else VAULT_TOKEN, else `~/.vault-token`.",
+    ),
     secret("vault.auth.token", "The token (`token`)."),
     key("vault.auth.mount", "path", "approle", "Where the AppRole method is mounted (`approle`)."),
     key("vault.auth.role_id", "text", "", "The role id (`approle`)."),

@@ -25,5 +25,5 @@ pub use life::GenerationState;
 pub use local::{LocalSettings, LocalSource};
 pub use settings::{RotationSettings, SourceSettings, VaultAuth, VaultSettings};
 pub use snapshot::{GenerationSnapshot, KeeperSnapshot};
-pub use source::{Grant, Issued, Source, SourceError, Term};
+pub use source::{Grant, Issued, LeaseToken, Source, SourceError, Term};
 pub use vault::{QUIET, VaultEnvError, VaultEnvironment, VaultSource, from_environment};

@@ -78,10 +78,16 @@ pub struct VaultSettings {
 /// A way to get a token (`[vault.auth]`).
 #[derive(Debug, Clone)]
 pub enum VaultAuth {
-    /// A token that was given to us (`token_file`, VAULT_TOKEN): shared by all generations, never revoked by us.
+    /// A token that was given to us (VAULT_TOKEN): shared by all generations, never revoked by us.
     Token {
         /// The token.
         token: Secret,
+    },
+    /// As [`VaultAuth::Token`], in a file that somebody else keeps up to date (an Agent's sink, `vault login`):
+    /// a new content is a new token, and a new generation is issued under it.
+    TokenFile {
+        /// The file; blanks and line breaks round the token do not count.
+        file: PathBuf,
     },
     /// AppRole: a login of its own for each generation.
     AppRole {

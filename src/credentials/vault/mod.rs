@@ -10,6 +10,7 @@ mod env;
 mod errors;
 mod redirect;
 mod source;
+mod tokens;
 
 pub use env::{VaultEnvError, VaultEnvironment, from_environment};
 pub use source::VaultSource;

@@ -1,0 +1,256 @@
+//! Tokens to call with: logged in for, or given to us; how long they live, and whether they still do.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
+
+use super::client::{Client, Failure, header_of_token, read_secret};
+use super::endpoints::{Reply, TokenData, TokenSelf};
+use super::errors::{Call, Refusal};
+use super::source::{dead_token, foreign};
+use crate::clock::Moment;
+use crate::credentials::{LeaseToken, SourceError, VaultAuth};
+use crate::secret::Secret;
+
+/// How often a token's file is looked at.
+const FILE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A token to call with, and when it ends.
+pub(super) struct Token {
+    pub(super) secret: Secret,
+    pub(super) end: Option<Moment>,
+    /// Logged in by us, for one user.
+    pub(super) own: bool,
+}
+
+impl Token {
+    pub(super) fn for_lease(&self) -> LeaseToken {
+        if self.own { LeaseToken::Own(self.secret.clone()) } else { LeaseToken::Shared(self.secret.clone()) }
+    }
+}
+
+/// What `lookup-self` says of a token that something else was refused to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Dead,
+    Alive,
+    /// Refused without a reason: dead on a Vault that does not tell, or not allowed to look itself up.
+    DeadOrMute,
+    /// Could not be asked.
+    Unknown,
+}
+
+/// Gets tokens by one login method.
+pub(super) struct Tokens {
+    auth: VaultAuth,
+    /// What the token file held when it was last looked at, empty if nothing; `None` before the first user.
+    seen: Mutex<Option<Secret>>,
+    told_of_lookup: AtomicBool,
+}
+
+impl Tokens {
+    /// Checks what can be checked without asking Vault.
+    pub(super) fn new(auth: VaultAuth) -> Result<Self, String> {
+        match &auth {
+            VaultAuth::Token { token } => {
+                header_of_token(token)?;
+            }
+            VaultAuth::TokenFile { .. } => {}
+            VaultAuth::AppRole { role_id, mount, .. } => {
+                if role_id.trim().is_empty() {
+                    return Err("vault.auth.role_id is empty".to_owned());
+                }
+                if mount.trim_matches('/').is_empty() {
+                    return Err("vault.auth.mount is empty; the usual one is \"approle\"".to_owned());
+                }
+            }
+        }
+        Ok(Self { auth, seen: Mutex::new(None), told_of_lookup: AtomicBool::new(false) })
+    }
+
+    /// A token for one new user.
+    pub(super) async fn obtain(&self, client: &Client) -> Result<Token, SourceError> {
+        match &self.auth {
+            VaultAuth::Token { token } => self.shared_token(client, token).await,
+            VaultAuth::TokenFile { file } => {
+                let token = self.token_in(file).await?;
+                self.shared_token(client, &token).await
+            }
+            VaultAuth::AppRole { mount, role_id, secret_id_file, secret_id } => {
+                let secret_id = match (secret_id_file, secret_id) {
+                    (Some(file), _) => read_secret(file, "the AppRole secret id")
+                        .await
+                        .map_err(|message| SourceError::Misconfigured { message })?,
+                    (None, Some(secret)) => secret.clone(),
+                    // A role with bind_secret_id=false has none.
+                    (None, None) => Secret::new(String::new()),
+                };
+                approle(client, mount.trim_matches('/'), role_id.trim(), &secret_id).await
+            }
+        }
+    }
+
+    /// Resolves when the token file holds another token than the last that was taken from it. The
+    /// content counts, not the file: an Agent replaces it by rename. Cancel safe.
+    pub(super) async fn changed(&self) {
+        let VaultAuth::TokenFile { file } = &self.auth else { return std::future::pending().await };
+        loop {
+            if let Ok(token) = read_secret(file, TOKEN).await
+                && self.replaces(&token)
+            {
+                tracing::info!(file = %file.display(), "there is another token in the file");
+                return;
+            }
+            tokio::time::sleep(FILE_INTERVAL).await;
+        }
+    }
+
+    /// What the file holds now. No token is remembered too: one that comes later is a change.
+    async fn token_in(&self, file: &Path) -> Result<Secret, SourceError> {
+        let found = read_secret(file, TOKEN).await.and_then(|token| {
+            header_of_token(&token).map_err(|what| format!("{}: {what}", file.display()))?;
+            Ok(token)
+        });
+        let seen = found.as_ref().map_or_else(|_| Secret::new(String::new()), Clone::clone);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        found.map_err(|message| SourceError::Misconfigured { message })
+    }
+
+    fn replaces(&self, token: &Secret) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaces = seen.as_ref().is_some_and(|seen| seen != token);
+        if replaces {
+            *seen = Some(token.clone());
+        }
+        replaces
+    }
+
+    /// Renews the given token where that can be done, and learns when it ends.
+    async fn shared_token(&self, client: &Client, secret: &Secret) -> Result<Token, SourceError> {
+        let (renewable, end) = match lookup(client, secret).await {
+            Ok(known) => known,
+            Err(Failure::Refused(refusal)) if refusal.status == 403 && !refusal.names_a_dead_token() => {
+                if !self.told_of_lookup.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        rule = Call::LookupSelf.rule(),
+                        "the token may not look itself up, so its end is not known before it comes: \
+                         it is dead, or its policy lacks this rule"
+                    );
+                }
+                (true, None)
+            }
+            Err(Failure::Refused(refusal)) if refusal.status == 403 => return Err(dead_token(&refusal)),
+            Err(failure) => return Err(failure.into_error(&Call::LookupSelf)),
+        };
+        let mut token = Token { secret: secret.clone(), end, own: false };
+        if renewable {
+            match renew(client, secret).await {
+                Ok(renewed) => token.end = renewed.or(end),
+                Err(failure) => {
+                    let error = failure.into_error(&Call::RenewSelf);
+                    tracing::debug!(%error, "the token was not renewed, it is used as it is");
+                }
+            }
+        }
+        Ok(token)
+    }
+}
+
+const TOKEN: &str = "the vault token";
+
+async fn approle(
+    client: &Client,
+    mount: &str,
+    role_id: &str,
+    secret_id: &Secret,
+) -> Result<Token, SourceError> {
+    let call = Call::Login { mount: mount.to_owned() };
+    let endpoint = LoginWithApproleRequest {
+        mount: mount.to_owned(),
+        role_id: role_id.to_owned(),
+        secret_id: secret_id.expose().trim().to_owned(),
+    };
+    let sent = Moment::now();
+    let body =
+        client.call(None, endpoint).await.map_err(|failure| failure.without(secret_id).into_error(&call))?;
+    let reply: Reply<IgnoredAny> =
+        serde_json::from_slice(&body).map_err(|_| foreign(&call, "no Vault answer"))?;
+    let auth = reply.auth.ok_or_else(|| foreign(&call, "no token"))?;
+    header_of_token(&auth.client_token).map_err(|_| foreign(&call, "a token that is none"))?;
+    let mut token = Token { secret: auth.client_token, end: end_after(sent, auth.lease_duration), own: true };
+    if token.end.is_none() {
+        token.end = lookup(client, &token.secret).await.ok().and_then(|(_, end)| end);
+    }
+    Ok(token)
+}
+
+/// Whether a token can be renewed and when it ends.
+async fn lookup(client: &Client, secret: &Secret) -> Result<(bool, Option<Moment>), Failure> {
+    let sent = Moment::now();
+    let body = client.call(Some(secret), TokenSelf::Lookup).await?;
+    let data = serde_json::from_slice::<Reply<TokenData>>(&body).ok().and_then(|reply| reply.data);
+    let Some(data) = data else {
+        return Err(Failure::Wrong(format!(
+            "{} answered lookup-self with something that is not Vault's; check vault.address",
+            client.address()
+        )));
+    };
+    let end = match (data.ttl, data.expire_time) {
+        (0, None) => None,
+        (ttl, _) => Some(sent + Duration::from_secs(ttl)),
+    };
+    Ok((data.renewable.unwrap_or(false) && end.is_some(), end))
+}
+
+/// The token's new end; `None` if it has none.
+pub(super) async fn renew(client: &Client, secret: &Secret) -> Result<Option<Moment>, Failure> {
+    let sent = Moment::now();
+    let body = client.call(Some(secret), TokenSelf::Renew).await?;
+    let auth = serde_json::from_slice::<Reply<IgnoredAny>>(&body).ok().and_then(|reply| reply.auth);
+    let auth = auth.ok_or_else(|| Failure::Wrong("renew-self answered without a token".to_owned()))?;
+    Ok(end_after(sent, auth.lease_duration))
+}
+
+/// Whether a token lives to which `refusal` was given. An outage says nothing about it.
+pub(super) async fn life(client: &Client, token: &Secret, refusal: &Refusal) -> Life {
+    if refusal.names_a_dead_token() {
+        return Life::Dead;
+    }
+    match lookup(client, token).await {
+        Ok(_) => Life::Alive,
+        Err(Failure::Refused(refusal)) if refusal.names_a_dead_token() => Life::Dead,
+        Err(Failure::Refused(refusal)) if refusal.status == 403 => Life::DeadOrMute,
+        Err(_) => Life::Unknown,
+    }
+}
+
+/// Zero means no end, as Vault's root token answers.
+fn end_after(sent: Moment, seconds: u64) -> Option<Moment> {
+    (seconds > 0).then(|| sent + Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_of_any_size_are_taken() {
+        let now = Moment::now();
+        assert_eq!(end_after(now, 0), None);
+        assert_eq!(end_after(now, u64::MAX), Some(Moment::from_nanos(u64::MAX)));
+    }
+
+    #[test]
+    fn a_replaced_token_is_told_once_and_none_before_the_first_user() {
+        let tokens = Tokens::new(VaultAuth::TokenFile { file: "/none".into() }).unwrap();
+        let token = |text: &str| Secret::new(text.to_owned());
+        assert!(!tokens.replaces(&token("a")));
+        *tokens.seen.lock().unwrap() = Some(token(""));
+        let told: Vec<bool> = ["a", "a", "b", "b"].iter().map(|text| tokens.replaces(&token(text))).collect();
+        assert_eq!(told, [true, false, true, false]);
+    }
+}
