@@ -1,5 +1,7 @@
 //! `[vault.auth]`: which login, and what it needs.
 
+use std::path::PathBuf;
+
 use super::problem::Findings;
 use super::section::Section;
 use super::vault::should_be_readable;
@@ -11,12 +13,27 @@ enum Method {
     Token,
     TokenFile,
     AppRole,
+    Kubernetes,
+    Jwt,
+    Userpass,
+    Cert,
 }
 
-use Method::{AppRole, Token, TokenFile};
+use Method::{AppRole, Cert, Jwt, Kubernetes, Token, TokenFile, Userpass};
 
 /// The methods by name, as they are suggested.
-const METHODS: &[(&str, Method)] = &[("token", Token), ("token_file", TokenFile), ("approle", AppRole)];
+const METHODS: &[(&str, Method)] = &[
+    ("token", Token),
+    ("token_file", TokenFile),
+    ("approle", AppRole),
+    ("kubernetes", Kubernetes),
+    ("jwt", Jwt),
+    ("userpass", Userpass),
+    ("cert", Cert),
+];
+
+/// Where Kubernetes puts a pod's token.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// Which methods a key belongs to; those of one method before those of several.
 const KEYS: &[(&str, &[Method])] = &[
@@ -25,13 +42,20 @@ const KEYS: &[(&str, &[Method])] = &[
     ("role_id", &[AppRole]),
     ("secret_id_file", &[AppRole]),
     ("secret_id", &[AppRole]),
-    ("mount", &[AppRole]),
+    ("username", &[Userpass]),
+    ("password_file", &[Userpass]),
+    ("password", &[Userpass]),
+    ("name", &[Cert]),
+    ("role", &[Kubernetes, Jwt]),
+    ("jwt_file", &[Kubernetes, Jwt]),
+    ("mount", &[AppRole, Kubernetes, Jwt, Userpass, Cert]),
 ];
 
 /// Reads `[vault.auth]`; `None` if something that the method needs is missing.
 pub(super) fn read_auth(
     section: &Section<'_>,
     environment: &VaultEnvironment,
+    has_certificate: bool,
     used: bool,
     findings: &mut Findings,
 ) -> Option<VaultAuth> {
@@ -45,6 +69,26 @@ pub(super) fn read_auth(
         Token => read_token(section, environment, used, findings),
         TokenFile => read_token_file(section, findings),
         AppRole => read_approle(section, findings),
+        Kubernetes => {
+            let mount = read_mount(section, "kubernetes", findings);
+            let (role, jwt_file) = read_jwt(section, Some(SERVICE_ACCOUNT), findings)?;
+            Some(VaultAuth::Kubernetes { mount, role, jwt_file })
+        }
+        Jwt => {
+            let mount = read_mount(section, "jwt", findings);
+            let (role, jwt_file) = read_jwt(section, None, findings)?;
+            Some(VaultAuth::Jwt { mount, role, jwt_file })
+        }
+        Userpass => read_userpass(section, findings),
+        Cert => {
+            if !has_certificate {
+                let advice = "method \"cert\" logs in with it; set `vault.client_cert` and `vault.client_key`, \
+                              or VAULT_CLIENT_CERT and VAULT_CLIENT_KEY";
+                section.error("method", "is \"cert\", and there is no client certificate", advice, findings);
+            }
+            let mount = read_mount(section, "cert", findings);
+            Some(VaultAuth::Cert { mount, name: section.filled("name", findings) })
+        }
     }
 }
 
@@ -155,6 +199,48 @@ fn read_approle(section: &Section<'_>, findings: &mut Findings) -> Option<VaultA
     }
     let mount = read_mount(section, "approle", findings);
     Some(VaultAuth::AppRole { mount, role_id: role_id?, secret_id_file, secret_id })
+}
+
+/// Role and token file; `usual` is where the token is found unless said otherwise.
+fn read_jwt(
+    section: &Section<'_>,
+    usual: Option<&str>,
+    findings: &mut Findings,
+) -> Option<(String, PathBuf)> {
+    let role = section.filled("role", findings);
+    if !section.has("role") {
+        section.missing("role", "name the role of the auth method at Vault", findings);
+    }
+    if !section.has("jwt_file") && usual.is_none() {
+        section.missing("jwt_file", "name the file that holds the signed token", findings);
+    }
+    let given = section.file("jwt_file", findings);
+    let file = given.or_else(|| usual.filter(|_| !section.has("jwt_file")).map(PathBuf::from))?;
+    should_be_readable(section, "jwt_file", &file, findings);
+    Some((role?.trim().to_owned(), file))
+}
+
+fn read_userpass(section: &Section<'_>, findings: &mut Findings) -> Option<VaultAuth> {
+    let username = section.filled("username", findings);
+    if !section.has("username") {
+        section.missing("username", "name the user at Vault", findings);
+    }
+    let password_file = section.file("password_file", findings);
+    let password = section.secret("password");
+    match (&password_file, &password) {
+        (Some(_), Some(_)) => {
+            let what = "is set, and so is a password in the environment";
+            section.error("password_file", what, "keep one of them", findings);
+        }
+        (Some(file), None) => should_be_readable(section, "password_file", file, findings),
+        (None, None) if !section.has("password_file") => {
+            let advice = "name the file, or set the variable LEASEHOLD_VAULT__AUTH__PASSWORD";
+            section.missing("password_file", advice, findings);
+        }
+        _ => {}
+    }
+    let mount = read_mount(section, "userpass", findings);
+    Some(VaultAuth::Userpass { mount, username: username?.trim().to_owned(), password_file, password })
 }
 
 /// Where the method is mounted, below `auth/`.

@@ -242,6 +242,27 @@ fn every_rule_of_vault_is_told() {
             "[vault.auth]\nmethod = \"approle\"\nrole_id = \"r\"\ntoken_file = \"/dev/null\"",
             "`vault.auth.token_file` belongs to method \"token\" or \"token_file\"",
         ),
+        ("[vault.auth]\nmethod = \"kubernetes\"", "`vault.auth.role` is missing | name the role"),
+        ("[vault.auth]\nmethod = \"jwt\"\nrole = \"r\"", "`vault.auth.jwt_file` is missing | name the file"),
+        (
+            "[vault.auth]\nmethod = \"userpass\"\nusername = \"u\"",
+            "`vault.auth.password_file` is missing | name the file",
+        ),
+        (
+            "[vault.auth]\nmethod = \"userpass\"\nusername = \"u\"\npassword = \"hunter2\"\npassword_file = \"/p\"",
+            "`vault.auth.password`: secrets only by file or environment | use `password_file`",
+        ),
+        ("[vault.auth]\nmethod = \"cert\"", "`vault.auth.method` is \"cert\", and there is no client cert"),
+        ("[vault.auth]\nmethod = \"kubernets\"", "`vault.auth.method` is \"kubernets\", which is not known"),
+        (
+            "[vault.auth]\nmethod = \"cert\"\nrole = \"r\"\n[vault]\nclient_cert = \"/dev/null\"\nclient_key = \"/dev/null\"",
+            "`vault.auth.role` belongs to method \"kubernetes\" or \"jwt\"",
+        ),
+        ("[vault.auth]\nrole = \"r\"", "`vault.auth.role` is set but `method` is not | set method = \"kube"),
+        (
+            "[vault.auth]\njwtfile = \"r\"\ntoken_file = \"/t\"",
+            "unknown key `vault.auth.jwtfile` | did you mean `jwt_file`",
+        ),
         ("[vault.auth]\nmethod = \"token_file\"", "`vault.auth.token_file` is missing | name the file"),
         (
             "[vault.auth]\ntoken_file = \"/dev/null\"",

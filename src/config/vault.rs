@@ -25,9 +25,9 @@ pub(super) fn read(
         return None;
     }
     let address = read_address(section, environment, used, findings);
-    let auth = read_auth(&section.below("auth"), environment, used, findings);
     let (ca_file, ca_bytes, ca_path) = read_roots(section, environment, findings);
     let (client_cert, client_key) = read_identity(section, environment, findings);
+    let auth = read_auth(&section.below("auth"), environment, client_cert.is_some(), used, findings);
     let timeout = section.some_time("timeout", findings).or(environment.timeout);
     let settings = VaultSettings {
         address: address.unwrap_or_default(),

@@ -100,4 +100,40 @@ pub enum VaultAuth {
         /// The secret id itself (from the environment).
         secret_id: Option<Secret>,
     },
+    /// The service account of a pod: a login of its own for each generation.
+    Kubernetes {
+        /// Where the method is mounted, `kubernetes` unless set.
+        mount: String,
+        /// The role at Vault.
+        role: String,
+        /// The projected token, read anew at each login.
+        jwt_file: PathBuf,
+    },
+    /// A signed token of somebody whom Vault trusts: a login of its own for each generation.
+    Jwt {
+        /// Where the method is mounted, `jwt` unless set.
+        mount: String,
+        /// The role at Vault.
+        role: String,
+        /// The token, read anew at each login.
+        jwt_file: PathBuf,
+    },
+    /// User name and password: a login of its own for each generation.
+    Userpass {
+        /// Where the method is mounted, `userpass` unless set.
+        mount: String,
+        /// The name.
+        username: String,
+        /// The file that holds the password, read anew at each login.
+        password_file: Option<PathBuf>,
+        /// The password itself (from the environment).
+        password: Option<Secret>,
+    },
+    /// [`VaultSettings::client_cert`]: a login of its own for each generation.
+    Cert {
+        /// Where the method is mounted, `cert` unless set.
+        mount: String,
+        /// The role that is to match; without it Vault tries all.
+        name: Option<String>,
+    },
 }

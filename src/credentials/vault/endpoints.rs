@@ -8,6 +8,7 @@ use rustify::enums::{RequestMethod, RequestType, ResponseType};
 use rustify::errors::ClientError;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
+use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
@@ -87,6 +88,30 @@ impl Endpoint for TokenSelf {
             Self::Lookup => RequestMethod::GET,
             Self::Renew | Self::Revoke => RequestMethod::POST,
         }
+    }
+}
+
+/// `POST auth/MOUNT/login`, for every method. No `Debug`: the body holds a secret.
+pub(super) struct PostLogin {
+    pub(super) path: String,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Endpoint for PostLogin {
+    type Response = IgnoredAny;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        self.path.clone()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::POST
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        Ok(Some(Vec::clone(&self.body)))
     }
 }
 

@@ -1,13 +1,14 @@
 //! Users from the database secrets engine of HashiCorp Vault or OpenBao.
 //!
-//! AppRole: each user gets a login of its own, so that its end is one clock
-//! and `revoke-self` removes it under the default policy. A given token is
+//! Where the method can log in again, each user gets a login of its own, so that its end is
+//! one clock and `revoke-self` removes it under the default policy. A given token is
 //! shared by all users, its end bounds them all, and it is never revoked by us.
 
 mod client;
 mod endpoints;
 mod env;
 mod errors;
+mod login;
 mod redirect;
 mod source;
 mod tokens;

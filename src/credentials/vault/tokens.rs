@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::de::IgnoredAny;
-use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
 
 use super::client::{Client, Failure, header_of_token, read_secret};
 use super::endpoints::{Reply, TokenData, TokenSelf};
-use super::errors::{Call, Refusal};
-use super::source::{dead_token, foreign};
+use super::errors::{Call, Method, Refusal};
+use super::login::{Body, Door, log_in};
+use super::source::dead_token;
 use crate::clock::Moment;
 use crate::credentials::{LeaseToken, SourceError, VaultAuth};
 use crate::secret::Secret;
@@ -60,12 +60,19 @@ impl Tokens {
                 header_of_token(token)?;
             }
             VaultAuth::TokenFile { .. } => {}
-            VaultAuth::AppRole { role_id, mount, .. } => {
-                if role_id.trim().is_empty() {
-                    return Err("vault.auth.role_id is empty".to_owned());
-                }
+            VaultAuth::AppRole { role_id, .. } if role_id.trim().is_empty() => {
+                return Err("vault.auth.role_id is empty".to_owned());
+            }
+            VaultAuth::Userpass { username, .. } if wrong_name(username) => {
+                return Err("vault.auth.username is no user name".to_owned());
+            }
+            VaultAuth::AppRole { mount, .. }
+            | VaultAuth::Kubernetes { mount, .. }
+            | VaultAuth::Jwt { mount, .. }
+            | VaultAuth::Userpass { mount, .. }
+            | VaultAuth::Cert { mount, .. } => {
                 if mount.trim_matches('/').is_empty() {
-                    return Err("vault.auth.mount is empty; the usual one is \"approle\"".to_owned());
+                    return Err("vault.auth.mount is empty; the usual one is the method's name".to_owned());
                 }
             }
         }
@@ -80,16 +87,48 @@ impl Tokens {
                 let token = self.token_in(file).await?;
                 self.shared_token(client, &token).await
             }
+            auth => self.log_in(client, auth).await,
+        }
+    }
+
+    /// A login of the user's own. What it takes is read anew each time: others replace it.
+    async fn log_in(&self, client: &Client, auth: &VaultAuth) -> Result<Token, SourceError> {
+        let door = |method, mount| Door { method, mount: str::trim_matches(mount, '/'), name: None };
+        match auth {
             VaultAuth::AppRole { mount, role_id, secret_id_file, secret_id } => {
                 let secret_id = match (secret_id_file, secret_id) {
-                    (Some(file), _) => read_secret(file, "the AppRole secret id")
-                        .await
-                        .map_err(|message| SourceError::Misconfigured { message })?,
-                    (None, Some(secret)) => secret.clone(),
+                    (Some(file), _) => read_file(file, "the AppRole secret id").await?,
+                    (None, Some(secret)) => Secret::new(secret.expose().trim().to_owned()),
                     // A role with bind_secret_id=false has none.
                     (None, None) => Secret::new(String::new()),
                 };
-                approle(client, mount.trim_matches('/'), role_id.trim(), &secret_id).await
+                let (role_id, secret) = (Some(role_id.trim()), Some(secret_id.expose()));
+                let body = Body { role_id, secret_id: secret, ..Body::default() };
+                log_in(client, &door(Method::AppRole, mount), &body, &secret_id).await
+            }
+            VaultAuth::Kubernetes { mount, role, jwt_file } | VaultAuth::Jwt { mount, role, jwt_file } => {
+                let method =
+                    if matches!(auth, VaultAuth::Jwt { .. }) { Method::Jwt } else { Method::Kubernetes };
+                let jwt = read_file(jwt_file, "the token to log in with").await?;
+                let body = Body { role: Some(role), jwt: Some(jwt.expose()), ..Body::default() };
+                log_in(client, &door(method, mount), &body, &jwt).await
+            }
+            VaultAuth::Userpass { mount, username, password_file, password } => {
+                let password = match (password_file, password) {
+                    (Some(file), _) => read_file(file, "the password").await?,
+                    (None, Some(password)) => password.clone(),
+                    (None, None) => Secret::new(String::new()),
+                };
+                let body = Body { password: Some(password.expose()), ..Body::default() };
+                let door = Door { name: Some(username), ..door(Method::Userpass, mount) };
+                log_in(client, &door, &body, &password).await
+            }
+            VaultAuth::Cert { mount, name } => {
+                let body = Body { name: name.as_deref(), ..Body::default() };
+                log_in(client, &door(Method::Cert, mount), &body, &Secret::new(String::new())).await
+            }
+            VaultAuth::Token { .. } | VaultAuth::TokenFile { .. } => {
+                Err(SourceError::Misconfigured { message: "a given token is no login".to_owned() })
             }
         }
     }
@@ -162,34 +201,16 @@ impl Tokens {
 
 const TOKEN: &str = "the vault token";
 
-async fn approle(
-    client: &Client,
-    mount: &str,
-    role_id: &str,
-    secret_id: &Secret,
-) -> Result<Token, SourceError> {
-    let call = Call::Login { mount: mount.to_owned() };
-    let endpoint = LoginWithApproleRequest {
-        mount: mount.to_owned(),
-        role_id: role_id.to_owned(),
-        secret_id: secret_id.expose().trim().to_owned(),
-    };
-    let sent = Moment::now();
-    let body =
-        client.call(None, endpoint).await.map_err(|failure| failure.without(secret_id).into_error(&call))?;
-    let reply: Reply<IgnoredAny> =
-        serde_json::from_slice(&body).map_err(|_| foreign(&call, "no Vault answer"))?;
-    let auth = reply.auth.ok_or_else(|| foreign(&call, "no token"))?;
-    header_of_token(&auth.client_token).map_err(|_| foreign(&call, "a token that is none"))?;
-    let mut token = Token { secret: auth.client_token, end: end_after(sent, auth.lease_duration), own: true };
-    if token.end.is_none() {
-        token.end = lookup(client, &token.secret).await.ok().and_then(|(_, end)| end);
-    }
-    Ok(token)
+async fn read_file(file: &Path, what: &str) -> Result<Secret, SourceError> {
+    read_secret(file, what).await.map_err(|message| SourceError::Misconfigured { message })
+}
+
+fn wrong_name(name: &str) -> bool {
+    name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#%\\".contains(c))
 }
 
 /// Whether a token can be renewed and when it ends.
-async fn lookup(client: &Client, secret: &Secret) -> Result<(bool, Option<Moment>), Failure> {
+pub(super) async fn lookup(client: &Client, secret: &Secret) -> Result<(bool, Option<Moment>), Failure> {
     let sent = Moment::now();
     let body = client.call(Some(secret), TokenSelf::Lookup).await?;
     let data = serde_json::from_slice::<Reply<TokenData>>(&body).ok().and_then(|reply| reply.data);
@@ -229,7 +250,7 @@ pub(super) async fn life(client: &Client, token: &Secret, refusal: &Refusal) -> 
 }
 
 /// Zero means no end, as Vault's root token answers.
-fn end_after(sent: Moment, seconds: u64) -> Option<Moment> {
+pub(super) fn end_after(sent: Moment, seconds: u64) -> Option<Moment> {
     (seconds > 0).then(|| sent + Duration::from_secs(seconds))
 }
 
