@@ -42,6 +42,7 @@ const KEYS: &[(&str, &[Method])] = &[
     ("role_id", &[AppRole]),
     ("secret_id_file", &[AppRole]),
     ("secret_id", &[AppRole]),
+    ("secret_id_wrapped", &[AppRole]),
     ("username", &[Userpass]),
     ("password_file", &[Userpass]),
     ("password", &[Userpass]),
@@ -197,8 +198,13 @@ fn read_approle(section: &Section<'_>, findings: &mut Findings) -> Option<VaultA
         ),
         _ => {}
     }
+    let wrapped = section.flag("secret_id_wrapped", findings);
+    if wrapped && secret_id.is_none() && !section.has("secret_id_file") {
+        let advice = "name the file with the wrapping token, or set LEASEHOLD_VAULT__AUTH__SECRET_ID to it";
+        section.missing("secret_id_file", advice, findings);
+    }
     let mount = read_mount(section, "approle", findings);
-    Some(VaultAuth::AppRole { mount, role_id: role_id?, secret_id_file, secret_id })
+    Some(VaultAuth::AppRole { mount, role_id: role_id?, secret_id_file, secret_id, wrapped })
 }
 
 /// Role and token file; `usual` is where the token is found unless said otherwise.

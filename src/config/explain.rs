@@ -184,14 +184,15 @@ fn explain_vault(report: &mut Report<'_>, vault: &VaultSettings) {
                 file.display()
             ),
         ),
-        VaultAuth::AppRole { mount, secret_id_file, secret_id, .. } => {
+        VaultAuth::AppRole { mount, secret_id_file, secret_id, wrapped, .. } => {
             explain_login(report, "approle", mount);
             let secret = match (secret_id_file, secret_id) {
                 (Some(file), _) => format!("read anew at each login from {}", file.display()),
                 (None, Some(_)) => "from the environment".to_owned(),
                 (None, None) => "none: the role must have bind_secret_id=false".to_owned(),
             };
-            report.item("vault.auth.role_id", "set", format!("The secret id is {secret}."));
+            let what = if *wrapped { "The token that the secret id is wrapped in" } else { "The secret id" };
+            report.item("vault.auth.role_id", "set", format!("{what} is {secret}."));
         }
         VaultAuth::Kubernetes { mount, role, jwt_file } | VaultAuth::Jwt { mount, role, jwt_file } => {
             let kubernetes = matches!(vault.auth, VaultAuth::Kubernetes { .. });

@@ -87,6 +87,12 @@ pub const KEYS: &[Key] = &[
         "File with the secret id, read anew at each login (`approle`).",
     ),
     secret("vault.auth.secret_id", "The secret id (`approle`)."),
+    key(
+        "vault.auth.secret_id_wrapped",
+        "true | false",
+        "false",
+        "Whether what is given is a wrapping token that the secret id is taken out of, once (`approle`).",
+    ),
     key("vault.auth.role", "text", "", "The role at Vault (`kubernetes`, `jwt`)."),
     key(
         "vault.auth.jwt_file",
@@ -316,6 +322,7 @@ mod tests {
                 "mount",
                 "role_id",
                 "secret_id_file",
+                "secret_id_wrapped",
                 "role",
                 "jwt_file",
                 "username",

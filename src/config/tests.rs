@@ -242,6 +242,14 @@ fn every_rule_of_vault_is_told() {
             "[vault.auth]\nmethod = \"approle\"\nrole_id = \"r\"\ntoken_file = \"/dev/null\"",
             "`vault.auth.token_file` belongs to method \"token\" or \"token_file\"",
         ),
+        (
+            "[vault.auth]\nmethod = \"approle\"\nrole_id = \"r\"\nsecret_id_wrapped = true",
+            "`vault.auth.secret_id_file` is missing | name the file with the wrapping token",
+        ),
+        (
+            "[vault.auth]\nmethod = \"approle\"\nrole_id = \"r\"\nsecret_id_wrapped = \"yes\"",
+            "`vault.auth.secret_id_wrapped` must be true or false, not a string",
+        ),
         ("[vault.auth]\nmethod = \"kubernetes\"", "`vault.auth.role` is missing | name the role"),
         ("[vault.auth]\nmethod = \"jwt\"\nrole = \"r\"", "`vault.auth.jwt_file` is missing | name the file"),
         (

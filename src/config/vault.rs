@@ -48,6 +48,7 @@ pub(super) fn read(
         skip_verify: environment.skip_verify.unwrap_or(false),
         timeout: timeout.unwrap_or(Duration::from_secs(15)),
         auth: auth?,
+        pace: Default::default(),
     };
     if settings.skip_verify && used {
         findings.warning(

@@ -90,6 +90,7 @@ impl Keeper {
             tasks: JoinSet::new(),
             if_lost: HashMap::new(),
             started: false,
+            stop_by: None,
             recover_failures: 0,
             last_error: None,
             publisher,
@@ -172,6 +173,8 @@ struct Driver {
     /// What to believe of a task that never came back.
     if_lost: HashMap<Id, Answer>,
     started: bool,
+    /// When a stop must be over.
+    stop_by: Option<Moment>,
     recover_failures: u32,
     last_error: Option<String>,
     publisher: watch::Sender<KeeperSnapshot>,
@@ -212,6 +215,8 @@ impl Driver {
             let Some(event) = event else { continue };
             for effect in self.life.handle(Moment::now(), event) {
                 if effect == Effect::Done {
+                    let left = self.stop_by.map_or(Duration::ZERO, |by| Moment::now().until(by));
+                    let _ = tokio::time::timeout(left, self.source.close()).await;
                     self.finish();
                     return;
                 }
@@ -220,7 +225,8 @@ impl Driver {
         }
     }
 
-    fn stopping(&self, by: Moment) -> Event {
+    fn stopping(&mut self, by: Moment) -> Event {
+        self.stop_by = Some(self.stop_by.map_or(by, |earlier| earlier.min(by)));
         self.publisher.send_modify(|snapshot| snapshot.stopping = true);
         Event::Shutdown(by)
     }

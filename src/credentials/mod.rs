@@ -26,4 +26,4 @@ pub use local::{LocalSettings, LocalSource};
 pub use settings::{RotationSettings, SourceSettings, VaultAuth, VaultSettings};
 pub use snapshot::{GenerationSnapshot, KeeperSnapshot};
 pub use source::{Grant, Issued, LeaseToken, Source, SourceError, Term};
-pub use vault::{QUIET, VaultEnvError, VaultEnvironment, VaultSource, from_environment};
+pub use vault::{LoginPace, QUIET, VaultEnvError, VaultEnvironment, VaultSource, from_environment};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::local::LocalSettings;
+use super::vault::LoginPace;
 use crate::secret::Secret;
 
 /// When users are replaced and how their connections end (`[rotation]`).
@@ -73,6 +74,8 @@ pub struct VaultSettings {
     pub timeout: Duration,
     /// The login.
     pub auth: VaultAuth,
+    /// What Vault refused so far; shared by all clones of these settings.
+    pub pace: LoginPace,
 }
 
 /// A way to get a token (`[vault.auth]`).
@@ -99,6 +102,8 @@ pub enum VaultAuth {
         secret_id_file: Option<PathBuf>,
         /// The secret id itself (from the environment).
         secret_id: Option<Secret>,
+        /// What is given is a token that Vault gives the secret id for, once.
+        wrapped: bool,
     },
     /// The service account of a pod: a login of its own for each generation.
     Kubernetes {

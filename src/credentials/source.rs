@@ -125,4 +125,7 @@ pub trait Source: Send + Sync + 'static {
 
     /// Removes one user now. Revoking what is already gone is success.
     async fn revoke(&self, issued: &Issued) -> Result<(), SourceError>;
+
+    /// Gives back what outlives single users. Called once, when no user is left.
+    async fn close(&self) {}
 }

@@ -5,13 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use leasehold::credentials::{Source as _, VaultSource};
 use rcgen::{KeyPair, SigningKey as _};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::or_skip;
 use crate::peer::{Answer, Peer};
-use crate::shop::{PATH, Shop};
+use crate::shop::{PATH, Shop, denied};
 use crate::support::wait::wait_for;
 use crate::support::{Ca, Leasehold, VaultOptions, wait_until};
 
@@ -249,4 +250,88 @@ async fn a_pods_service_account_logs_in() {
     // Vault asked for each login, and showed what we had sent.
     let reviews = kubernetes.requests();
     assert!(reviews.len() >= 2 && reviews.iter().all(|request| request.contains(&account)), "{reviews:?}");
+}
+
+const SECRET_ID: &str = "auth/approle/role/leasehold/secret-id";
+
+/// A new secret id of Leasehold's AppRole.
+async fn secret_id(shop: &Shop, fields: Value) -> String {
+    let answer = shop.vault.root(Method::POST, SECRET_ID, fields).await;
+    answer["data"]["secret_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_secret_id_that_is_used_up_leaves_the_last_token_to_all_users() {
+    let shop = or_skip!(Shop::open(&[("DEFAULT_TTL", "8s"), ("MAX_TTL", "60s"), ("TOKEN_TTL", "10m")]).await);
+    std::fs::write(shop.secret_id_file(), secret_id(&shop, json!({"num_uses": 1})).await).unwrap();
+    let auth = format!(
+        "method = \"approle\"\nrole_id = {:?}\nsecret_id_file = {:?}",
+        shop.role_id,
+        shop.secret_id_file()
+    );
+    let before = shop.tokens().await;
+    let mut proxy = Leasehold::run(&config(&shop, "", &auth)).await;
+    let mut user = user_after(&proxy, "").await;
+    for _ in 0..3 {
+        user = user_after(&proxy, &user).await;
+    }
+    assert_eq!(proxy.logged("used up").len(), 1, "{}", proxy.log_text());
+    assert_eq!(shop.tokens().await, before + 1);
+    // Another secret id: logins of their own again, beside the shared token.
+    replace(&shop.secret_id_file(), &secret_id(&shop, json!({})).await);
+    let more = wait_until(PATIENCE, async || shop.tokens().await > before + 1).await;
+    assert!(more, "{}", proxy.log_text());
+    user_after(&proxy, &user).await;
+    assert_eq!(proxy.terminate().await, 0, "{}", proxy.log_text());
+    assert!(shop.no_user_remains().await, "{}", proxy.log_text());
+    let none_left = wait_until(PATIENCE, async || shop.tokens().await == before).await;
+    assert!(none_left, "{}", proxy.log_text());
+}
+
+#[tokio::test]
+async fn a_wrapped_secret_id_is_unwrapped_once() {
+    let shop = or_skip!(Shop::open(SHORT).await);
+    let token = shop.vault.wrapped(SECRET_ID, json!({})).await;
+    std::fs::write(shop.secret_id_file(), format!("{token}\n")).unwrap();
+    let auth = format!(
+        "method = \"approle\"\nrole_id = {:?}\nsecret_id_file = {:?}\nsecret_id_wrapped = true",
+        shop.role_id,
+        shop.secret_id_file()
+    );
+    let mut proxy = Leasehold::run(&config(&shop, "", &auth)).await;
+    let first = user_after(&proxy, "").await;
+    user_after(&proxy, &first).await;
+    assert_eq!(proxy.terminate().await, 0, "{}", proxy.log_text());
+    assert!(shop.no_user_remains().await, "{}", proxy.log_text());
+    // A second program comes too late, as a thief's victim would.
+    let mut late = Leasehold::run(&config(&shop, "", &auth)).await;
+    let told = async || late.log_text().contains("treat the secret id as stolen");
+    assert!(wait_until(PATIENCE, told).await, "{}", late.log_text());
+    assert!(!late.log_text().contains(&token));
+    late.terminate().await;
+}
+
+#[tokio::test]
+async fn refused_logins_never_lock_the_role_id() {
+    let shop = or_skip!(Shop::open(SHORT).await);
+    let good = std::fs::read_to_string(shop.secret_id_file()).unwrap();
+    std::fs::write(shop.secret_id_file(), "11111111-2222-3333-4444-555555555555").unwrap();
+    let settings = shop.approle();
+    // Two pools, one login.
+    let pools: Vec<_> = (0..2).map(|_| VaultSource::new(settings.clone(), PATH.into()).unwrap()).collect();
+    let mut told = String::new();
+    for _ in 0..4 {
+        for pool in &pools {
+            told = denied(pool.issue().await);
+        }
+    }
+    assert!(told.contains("the next one is in 16 min") && !told.contains("11111111"), "{told}");
+    let login = json!({"role_id": shop.role_id, "secret_id": good.trim()});
+    let (status, answer) = shop.vault.request(Method::POST, "auth/approle/login", Some(login), None).await;
+    assert_eq!(status, 200, "{answer}");
+    // The right one is tried at once.
+    std::fs::write(shop.secret_id_file(), &good).unwrap();
+    let issued = pools[1].issue().await.unwrap();
+    pools[1].revoke(&issued).await.unwrap();
+    assert!(shop.no_user_remains().await);
 }

@@ -205,6 +205,7 @@ async fn a_refusal_says_what_to_do_and_leaves_no_login_behind() {
             role_id: role_id.into(),
             secret_id_file: None,
             secret_id,
+            wrapped: false,
         };
         VaultSource::new(settings(&shop.vault.address(), auth), PATH.into()).unwrap()
     };

@@ -115,6 +115,30 @@ impl Endpoint for PostLogin {
     }
 }
 
+/// `POST sys/wrapping/unwrap` with the wrapping token itself.
+pub(super) struct Unwrap;
+
+impl Endpoint for Unwrap {
+    type Response = IgnoredAny;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        "sys/wrapping/unwrap".to_owned()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::POST
+    }
+}
+
+/// What was wrapped.
+#[derive(Deserialize)]
+pub(super) struct SecretIdData {
+    #[serde(deserialize_with = "secret")]
+    pub(super) secret_id: Secret,
+}
+
 /// What Vault wraps every answer in. No `Debug`: it holds secrets.
 #[derive(Deserialize)]
 pub(super) struct Reply<T> {

@@ -103,6 +103,8 @@ pub(super) enum Call {
     Login { mount: String, method: Method },
     /// `<mount>/creds/<role>`
     Issue { path: String },
+    /// `sys/wrapping/unwrap`
+    Unwrap,
     /// `sys/leases/renew`
     RenewLease,
     /// `sys/leases/revoke`
@@ -121,6 +123,7 @@ impl Call {
         match self {
             Self::Login { mount, .. } => format!("auth/{mount}/login"),
             Self::Issue { path } => path.clone(),
+            Self::Unwrap => "sys/wrapping/unwrap".to_owned(),
             Self::RenewLease => "sys/leases/renew".to_owned(),
             Self::RevokeLease => "sys/leases/revoke".to_owned(),
             Self::LookupSelf => "auth/token/lookup-self".to_owned(),
@@ -169,6 +172,12 @@ pub(super) fn classify(call: &Call, refusal: &Refusal) -> SourceError {
     match (call, refusal.status) {
         (Call::Login { method, .. }, 400 | 401 | 403) => SourceError::Denied {
             message: format!("vault refused the login at {path} ({said}); check {}", method.what_to_check()),
+        },
+        (Call::Unwrap, 400 | 401 | 403) => SourceError::Denied {
+            message: format!(
+                "vault will not unwrap the secret id ({said}): the wrapping token has ended or was used; if \
+                 nobody of yours used it, treat the secret id as stolen; give a new wrapping token"
+            ),
         },
         (_, 401 | 403) => SourceError::Denied {
             message: format!("vault denies {path} ({said}); add to the token's policy: {}", call.rule()),

@@ -9,11 +9,14 @@ mod endpoints;
 mod env;
 mod errors;
 mod login;
+mod pace;
 mod redirect;
+mod secret_ids;
 mod source;
 mod tokens;
 
 pub use env::{VaultEnvError, VaultEnvironment, from_environment};
+pub use pace::LoginPace;
 pub use source::VaultSource;
 
 /// Log directives that keep libraries quiet which log each failed call several

@@ -46,7 +46,7 @@ impl VaultSource {
         let client = Client::new(&settings).map_err(wrong)?;
         Ok(Self {
             client,
-            tokens: Tokens::new(settings.auth).map_err(wrong)?,
+            tokens: Tokens::new(settings.auth, settings.pace).map_err(wrong)?,
             mount,
             role,
             path,
@@ -161,6 +161,10 @@ impl Source for VaultSource {
         "vault"
     }
 
+    async fn close(&self) {
+        self.tokens.close(&self.client).await;
+    }
+
     async fn changed(&self) {
         self.tokens.changed().await;
     }
@@ -169,7 +173,7 @@ impl Source for VaultSource {
     async fn issue(&self) -> Result<Issued, SourceError> {
         let token = self.tokens.obtain(&self.client).await?;
         let issued = self.credentials(&token).await;
-        if issued.is_err() && token.own {
+        if issued.is_err() && token.own && !self.tokens.is_shared(&token.secret) {
             // Neither this login nor a user whose answer got lost shall pile up.
             drop(self.client.call(Some(&token.secret), TokenSelf::Revoke).await);
         }
@@ -216,8 +220,8 @@ impl Source for VaultSource {
 
     async fn revoke(&self, issued: &Issued) -> Result<(), SourceError> {
         match &issued.grant.token {
-            LeaseToken::Own(own) => self.revoke_token(issued, own).await,
-            LeaseToken::Shared(token) => self.revoke_lease(issued, token).await,
+            LeaseToken::Own(own) if !self.tokens.is_shared(own) => self.revoke_token(issued, own).await,
+            LeaseToken::Own(token) | LeaseToken::Shared(token) => self.revoke_lease(issued, token).await,
             LeaseToken::None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::de::IgnoredAny;
@@ -11,6 +11,8 @@ use super::client::{Client, Failure, header_of_token, read_secret};
 use super::endpoints::{Reply, TokenData, TokenSelf};
 use super::errors::{Call, Method, Refusal};
 use super::login::{Body, Door, log_in};
+use super::pace::LoginPace;
+use super::secret_ids::SecretIds;
 use super::source::dead_token;
 use crate::clock::Moment;
 use crate::credentials::{LeaseToken, SourceError, VaultAuth};
@@ -50,11 +52,13 @@ pub(super) struct Tokens {
     /// What the token file held when it was last looked at, empty if nothing; `None` before the first user.
     seen: Mutex<Option<Secret>>,
     told_of_lookup: AtomicBool,
+    approle: SecretIds,
+    pace: LoginPace,
 }
 
 impl Tokens {
     /// Checks what can be checked without asking Vault.
-    pub(super) fn new(auth: VaultAuth) -> Result<Self, String> {
+    pub(super) fn new(auth: VaultAuth, pace: LoginPace) -> Result<Self, String> {
         match &auth {
             VaultAuth::Token { token } => {
                 header_of_token(token)?;
@@ -76,7 +80,13 @@ impl Tokens {
                 }
             }
         }
-        Ok(Self { auth, seen: Mutex::new(None), told_of_lookup: AtomicBool::new(false) })
+        Ok(Self {
+            auth,
+            seen: Mutex::new(None),
+            told_of_lookup: AtomicBool::new(false),
+            approle: SecretIds::default(),
+            pace,
+        })
     }
 
     /// A token for one new user.
@@ -95,16 +105,32 @@ impl Tokens {
     async fn log_in(&self, client: &Client, auth: &VaultAuth) -> Result<Token, SourceError> {
         let door = |method, mount| Door { method, mount: str::trim_matches(mount, '/'), name: None };
         match auth {
-            VaultAuth::AppRole { mount, role_id, secret_id_file, secret_id } => {
-                let secret_id = match (secret_id_file, secret_id) {
+            VaultAuth::AppRole { mount, role_id, secret_id_file, secret_id, wrapped } => {
+                let given = match (secret_id_file, secret_id) {
                     (Some(file), _) => read_file(file, "the AppRole secret id").await?,
                     (None, Some(secret)) => Secret::new(secret.expose().trim().to_owned()),
                     // A role with bind_secret_id=false has none.
                     (None, None) => Secret::new(String::new()),
                 };
+                if let Some(kept) = self.approle.kept_for(&given) {
+                    return self.kept_token(client, &kept).await;
+                }
+                let secret_id =
+                    if *wrapped { self.approle.unwrap(client, &given).await? } else { given.clone() };
                 let (role_id, secret) = (Some(role_id.trim()), Some(secret_id.expose()));
                 let body = Body { role_id, secret_id: secret, ..Body::default() };
-                log_in(client, &door(Method::AppRole, mount), &body, &secret_id).await
+                let door = door(Method::AppRole, mount);
+                match self.log_in_at_pace(client, &door, &body, &secret_id).await {
+                    Ok(token) => {
+                        self.approle.logged_in(given, &token.secret);
+                        Ok(token)
+                    }
+                    Err(SourceError::Denied { message }) => match self.approle.used_up(&given, &message) {
+                        Some(kept) => self.kept_token(client, &kept).await,
+                        None => Err(SourceError::Denied { message }),
+                    },
+                    Err(error) => Err(error),
+                }
             }
             VaultAuth::Kubernetes { mount, role, jwt_file } | VaultAuth::Jwt { mount, role, jwt_file } => {
                 let method =
@@ -121,7 +147,7 @@ impl Tokens {
                 };
                 let body = Body { password: Some(password.expose()), ..Body::default() };
                 let door = Door { name: Some(username), ..door(Method::Userpass, mount) };
-                log_in(client, &door, &body, &password).await
+                self.log_in_at_pace(client, &door, &body, &password).await
             }
             VaultAuth::Cert { mount, name } => {
                 let body = Body { name: name.as_deref(), ..Body::default() };
@@ -130,6 +156,58 @@ impl Tokens {
             VaultAuth::Token { .. } | VaultAuth::TokenFile { .. } => {
                 Err(SourceError::Misconfigured { message: "a given token is no login".to_owned() })
             }
+        }
+    }
+
+    /// For the methods that Vault locks after five refusals: no more of them than that allows.
+    async fn log_in_at_pace(
+        &self,
+        client: &Client,
+        door: &Door<'_>,
+        body: &Body<'_>,
+        secret: &Secret,
+    ) -> Result<Token, SourceError> {
+        let mut refusals = self.pace.turn().await;
+        if let Some(wait) = refusals.wait(Moment::now(), secret) {
+            let minutes = wait.as_secs().div_ceil(60);
+            return Err(SourceError::Denied {
+                message: format!(
+                    "vault refused the last logins at auth/{}/login; the next one is in {minutes} min, as more of \
+                     them would lock everybody out who logs in with the same name; correct what it said \
+                     (another secret is tried at once)",
+                    door.mount
+                ),
+            });
+        }
+        let result = log_in(client, door, body, secret).await;
+        match &result {
+            Ok(_) => refusals.succeeded(),
+            Err(SourceError::Denied { .. }) => {
+                refusals.refused(Moment::now(), secret);
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// The token of the last login, for one more user.
+    async fn kept_token(&self, client: &Client, kept: &Secret) -> Result<Token, SourceError> {
+        let shared = self.shared_token(client, kept).await;
+        if matches!(shared, Err(SourceError::Denied { .. })) {
+            self.approle.lost(kept);
+        }
+        shared
+    }
+
+    /// Whether users of other logins hang on this token too, so that it must not end with one of them.
+    pub(super) fn is_shared(&self, token: &Secret) -> bool {
+        self.approle.is_shared(token)
+    }
+
+    /// Gives back the tokens of our own that no single user took with it.
+    pub(super) async fn close(&self, client: &Client) {
+        for token in self.approle.leave() {
+            drop(client.call(Some(&token), TokenSelf::Revoke).await);
         }
     }
 
@@ -155,12 +233,12 @@ impl Tokens {
             Ok(token)
         });
         let seen = found.as_ref().map_or_else(|_| Secret::new(String::new()), Clone::clone);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        *lock(&self.seen) = Some(seen);
         found.map_err(|message| SourceError::Misconfigured { message })
     }
 
     fn replaces(&self, token: &Secret) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         let replaces = seen.as_ref().is_some_and(|seen| seen != token);
         if replaces {
             *seen = Some(token.clone());
@@ -200,6 +278,11 @@ impl Tokens {
 }
 
 const TOKEN: &str = "the vault token";
+
+/// Nothing panics while it holds one of these.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 async fn read_file(file: &Path, what: &str) -> Result<Secret, SourceError> {
     read_secret(file, what).await.map_err(|message| SourceError::Misconfigured { message })
@@ -267,7 +350,8 @@ mod tests {
 
     #[test]
     fn a_replaced_token_is_told_once_and_none_before_the_first_user() {
-        let tokens = Tokens::new(VaultAuth::TokenFile { file: "/none".into() }).unwrap();
+        let tokens =
+            Tokens::new(VaultAuth::TokenFile { file: "/none".into() }, LoginPace::default()).unwrap();
         let token = |text: &str| Secret::new(text.to_owned());
         assert!(!tokens.replaces(&token("a")));
         *tokens.seen.lock().unwrap() = Some(token(""));
