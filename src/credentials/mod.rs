@@ -11,6 +11,7 @@ mod generation;
 mod keeper;
 mod life;
 mod local;
+mod name;
 mod schedule;
 mod settings;
 mod snapshot;

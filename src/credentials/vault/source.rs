@@ -13,7 +13,7 @@ use super::endpoints::{RenewLease, Reply, RevokeLease, TokenSelf};
 use super::errors::{Call, Refusal};
 use super::tokens::{Life, Token, Tokens, life, renew};
 use crate::clock::Moment;
-use crate::credentials::{Grant, Issued, LeaseToken, Login, Source, SourceError, Term, VaultSettings};
+use crate::credentials::{Grant, Issued, LeaseToken, Login, Source, SourceError, Term, VaultSettings, name};
 use crate::secret::Secret;
 
 /// Users of one dynamic role.
@@ -63,7 +63,7 @@ impl VaultSource {
         let Some(GenerateCredentialsResponse { username, password }) = reply.data else {
             return Err(foreign(&call, "no user"));
         };
-        let login = Login { user: username, password: Secret::new(password) };
+        let login = Login { user: name::kept(&username).to_owned(), password: Secret::new(password) };
         if reply.lease_id.is_empty() || reply.lease_duration == 0 {
             return Err(foreign(&call, "a user without a lease, which is not a dynamic role's"));
         }
