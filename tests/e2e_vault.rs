@@ -16,6 +16,8 @@ mod journal;
 mod last_word;
 #[path = "e2e/load.rs"]
 mod load;
+#[path = "e2e/names.rs"]
+mod names;
 #[path = "e2e/outage.rs"]
 mod outage;
 #[path = "e2e/refused.rs"]

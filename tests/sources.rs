@@ -7,6 +7,8 @@ mod support;
 
 #[path = "sources/local.rs"]
 mod local;
+#[path = "sources/logins.rs"]
+mod logins;
 #[path = "sources/peer.rs"]
 mod peer;
 #[path = "sources/scripted.rs"]

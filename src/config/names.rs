@@ -46,6 +46,9 @@ fn refuse_secret(origin: &Origin, path: &[&str], findings: &mut Findings) {
         ["vault", "auth", "secret_id"] => {
             "use `secret_id_file` or the variable LEASEHOLD_VAULT__AUTH__SECRET_ID"
         }
+        ["vault", "auth", "password"] => {
+            "use `password_file` or the variable LEASEHOLD_VAULT__AUTH__PASSWORD"
+        }
         [.., "admin_url"] => {
             "put the URL into a file that only this user can read, and name it with `admin_url_file`"
         }

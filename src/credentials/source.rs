@@ -36,9 +36,19 @@ impl Term {
 pub struct Grant {
     /// Vault's lease id, or the local source's own name for it.
     pub lease_id: String,
-    /// The token that was logged in for this one lease and ends with it;
-    /// `None` where the source shares a token it was given.
-    pub own_token: Option<Secret>,
+    /// The token that the user was issued under, whose end is the user's end.
+    pub token: LeaseToken,
+}
+
+/// Whose token a lease hangs on.
+#[derive(Debug, Clone)]
+pub enum LeaseToken {
+    /// The source knows no tokens.
+    None,
+    /// Logged in for this one lease; ends with it.
+    Own(Secret),
+    /// Given to us, and shared by leases: never revoked by us.
+    Shared(Secret),
 }
 
 /// One issued user.
@@ -101,6 +111,12 @@ pub trait Source: Send + Sync + 'static {
         Ok(0)
     }
 
+    /// Resolves when what users are issued with was replaced (another token in a file) since
+    /// the last [`Source::issue`]: a reason for a new user at once. Each replacement is told once.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+
     /// Makes one user. Never called twice at once for one pool.
     async fn issue(&self) -> Result<Issued, SourceError>;
 
@@ -109,4 +125,7 @@ pub trait Source: Send + Sync + 'static {
 
     /// Removes one user now. Revoking what is already gone is success.
     async fn revoke(&self, issued: &Issued) -> Result<(), SourceError>;
+
+    /// Gives back what outlives single users. Called once, when no user is left.
+    async fn close(&self) {}
 }

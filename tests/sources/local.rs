@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold::clock::Moment;
-use leasehold::credentials::{LocalSettings, LocalSource, Source, SourceError};
+use leasehold::credentials::{LeaseToken, LocalSettings, LocalSource, Source, SourceError};
 use tempfile::NamedTempFile;
 
 use crate::or_skip;
@@ -64,7 +64,7 @@ async fn a_user_is_made_renewed_and_dropped_by_an_admin_who_is_no_superuser() {
     let issued = source.issue().await.unwrap();
     assert!(can_use(&postgres, &issued).await);
     assert_eq!((issued.term.lease, issued.term.token_end), (Duration::from_secs(60), None));
-    assert!(issued.grant.own_token.is_none() && issued.term.renewable);
+    assert!(matches!(issued.grant.token, LeaseToken::None) && issued.term.renewable);
     // VALID UNTIL is the lease's end and 5 s, less the fraction of a second that the format drops.
     let life = valid_for(&postgres, &issued.login.user).await;
     let left = Moment::now().until(issued.term.end()).as_secs_f64();

@@ -55,6 +55,8 @@ impl Life {
                     self.next_issue = Some(now);
                 }
             }
+            Event::SourceChanged if self.may_rotate() => self.next_issue = Some(now),
+            Event::SourceChanged => self.outdated = true,
             Event::Shutdown(by) => self.shutdown(now, by),
             Event::Tick => {}
         }
@@ -98,7 +100,8 @@ impl Life {
             SourceError::Unavailable { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let retry_in = self.retry_in(now, trouble, self.troubles, asked);
+        let retry_in =
+            if self.outdated { Duration::ZERO } else { self.retry_in(now, trouble, self.troubles, asked) };
         self.next_issue = Some(now + retry_in);
         let time_left = self.time_left(now);
         self.tell(Notice::IssueFailed {

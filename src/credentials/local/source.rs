@@ -13,7 +13,7 @@ use super::identity::{Instance, LOCK_CLASS, maker, new_comment, new_name, new_pa
 use super::settings::LocalSettings;
 use super::template::{Values, fill};
 use crate::clock::Moment;
-use crate::credentials::{Grant, Issued, Login, Source, SourceError, Term};
+use crate::credentials::{Grant, Issued, LeaseToken, Login, Source, SourceError, Term};
 
 /// What a role outlives its lease by, as in Vault.
 const SLACK: Duration = Duration::from_secs(5);
@@ -275,7 +275,7 @@ impl Source for LocalSource {
         .await?;
         self.unsettled().retain(|other| *other != name);
         Ok(Issued {
-            grant: Grant { lease_id: lease_id(&name, sent), own_token: None },
+            grant: Grant { lease_id: lease_id(&name, sent), token: LeaseToken::None },
             login: Login { user: name, password },
             term: Term { sent, lease, token_end: None, renewable: lease < self.settings.max_ttl },
         })

@@ -44,6 +44,7 @@ fn driver() -> Driver {
         held: HashMap::from([(ID, held)]),
         tasks: JoinSet::new(),
         if_lost: HashMap::new(),
+        stop_by: None,
         started: true,
         recover_failures: 0,
         last_error: None,
