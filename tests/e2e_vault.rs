@@ -32,3 +32,5 @@ mod site;
 mod stop;
 #[path = "e2e/swap.rs"]
 mod swap;
+#[path = "e2e/tokens.rs"]
+mod tokens;
