@@ -22,6 +22,8 @@ mod names;
 mod outage;
 #[path = "e2e/refused.rs"]
 mod refused;
+#[path = "e2e/renewal.rs"]
+mod renewal;
 #[path = "e2e/revoked.rs"]
 mod revoked;
 #[path = "e2e/site.rs"]
@@ -30,3 +32,5 @@ mod site;
 mod stop;
 #[path = "e2e/swap.rs"]
 mod swap;
+#[path = "e2e/tokens.rs"]
+mod tokens;

@@ -15,5 +15,7 @@ mod peer;
 mod scripted;
 #[path = "sources/shop.rs"]
 mod shop;
+#[path = "sources/tokens.rs"]
+mod tokens;
 #[path = "sources/vault.rs"]
 mod vault;

@@ -7,7 +7,9 @@ use super::Loaded;
 use super::host::Host;
 use super::problem::Origin;
 use crate::app::LogFormat;
-use crate::credentials::{LocalSettings, RotationSettings, SourceSettings, VaultAuth, VaultSettings};
+use crate::credentials::{
+    LocalSettings, RenewPolicy, RotationSettings, SourceSettings, VaultAuth, VaultSettings,
+};
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PoolMode, PoolSettings};
 
@@ -389,7 +391,13 @@ fn explain_local(report: &mut Report<'_>, local: &LocalSettings, at: &dyn Fn(&st
     report.item(
         &at("max_ttl"),
         &most,
-        format!("A user whose connections are still busy is renewed, up to {most} after it was made."),
+        match rotation.renew {
+            RenewPolicy::WhileDraining => {
+                format!("A user whose connections are still busy is renewed, up to {most} after it was made.")
+            }
+            RenewPolicy::UntilMax => format!("Users are renewed, up to {most} after they were made."),
+            RenewPolicy::Never => "Users are not renewed (rotation.renew).".to_owned(),
+        },
     );
 }
 
@@ -407,6 +415,16 @@ fn rotation(report: &mut Report<'_>) {
         rotation.jitter,
         format!("Instances spread that over {:.0} % to {:.0} %.", early * 100.0, late * 100.0),
     );
+    let (renew, meaning) = match rotation.renew {
+        RenewPolicy::WhileDraining => {
+            ("while_draining", "A replaced user's lease is renewed while it is busy.")
+        }
+        RenewPolicy::UntilMax => {
+            ("until_max", "A user serves on, renewed, until its lease can be given no full life any more.")
+        }
+        RenewPolicy::Never => ("never", "No lease is renewed: each user ends with the life it was given."),
+    };
+    report.item("rotation.renew", renew, meaning);
     let drain = span(rotation.drain_timeout);
     report.item(
         "rotation.drain_timeout",

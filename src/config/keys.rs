@@ -208,6 +208,12 @@ pub const KEYS: &[Key] = &[
     key("rotation.at", "fraction", "0.7", "The part of a user's life after which the next one is issued."),
     key("rotation.jitter", "fraction", "0.1", "Spread of that moment, half to either side."),
     key(
+        "rotation.renew",
+        "while_draining | until_max | never",
+        "while_draining",
+        "Which users' leases are renewed: those that drain, also the one that serves, or none.",
+    ),
+    key(
         "rotation.drain_timeout",
         "duration",
         "24h",

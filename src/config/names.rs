@@ -115,7 +115,7 @@ mod tests {
             ("[log]\nzebra = 1", "unknown key `log.zebra` | known in [log]: format, filter"),
             (
                 "[rotation]\nsession_swap = \"auto\"",
-                "unknown key `rotation.session_swap` | known in [rotation]: at, jitter, drain_timeout, revoked_grace, watch_interval, outage_grace",
+                "unknown key `rotation.session_swap` | known in [rotation]: at, jitter, renew, drain_timeout, revoked_grace, watch_interval, outage_grace",
             ),
             (
                 "[databases.app]\ncredentials = { sauce = 1 }",

@@ -85,6 +85,10 @@ fn every_rule_is_told_with_the_key_and_what_to_do() {
         ("[rotation]\njitter = -0.1", "`rotation.jitter` is -0.1 |"),
         ("[rotation]\nat = 0.9\njitter = 0.2", "`rotation.jitter` spreads the rotation over 0.80 to 1.00"),
         ("[rotation]\nat = 0.1\njitter = 0.3", "`rotation.jitter` spreads the rotation over -0.05 to 0.25"),
+        (
+            "[rotation]\nrenew = \"until-max\"",
+            "`rotation.renew` is \"until-max\", which is not known | did you mean \"until_max\"?",
+        ),
         ("[rotation]\nwatch_interval = \"0s\"", "`rotation.watch_interval` is zero"),
         ("[rotation]\nsession_swap = \"auto\"", "unknown key `rotation.session_swap`"),
         ("[log]\nformat = \"jsn\"", "`log.format` is \"jsn\", which is not known | did you mean \"json\"?"),

@@ -302,7 +302,8 @@ impl Life {
         let fraction = self.fraction();
         let rotation = self.rotation.clone();
         let Some(member) = self.member_mut(id) else { return };
-        let rotate_at = schedule::rotate_at(member.sent, member.end, &rotation, fraction);
+        let rotate_at = member.rotate_at(&rotation, fraction);
+        let issue_at = member.issue_at(&rotation, rotate_at);
         member.stage = Stage::Active { rotate_at };
         self.effects.push(Effect::Activate(id));
         self.tell(Notice::Activated { id, before });
@@ -311,7 +312,7 @@ impl Life {
         }
         self.activations = self.activations.saturating_add(1);
         self.refused = 0;
-        self.next_issue = Some(if self.outdated { now } else { rotate_at });
+        self.next_issue = Some(if self.outdated { now } else { issue_at });
     }
 
     /// Lets the active user serve on past its end while nobody can be asked for another.

@@ -22,6 +22,20 @@ pub struct RotationSettings {
     pub watch_interval: Duration,
     /// How long past its end a user may serve while the source is unreachable.
     pub outage_grace: Duration,
+    /// Which users are given more time.
+    pub renew: RenewPolicy,
+}
+
+/// When a lease is renewed (`rotation.renew`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RenewPolicy {
+    /// While a replaced user drains, and where the next one is late.
+    #[default]
+    WhileDraining,
+    /// Also ahead of need, and the next user comes when the source gives no full life any more.
+    UntilMax,
+    /// No lease is.
+    Never,
 }
 
 impl Default for RotationSettings {
@@ -33,6 +47,7 @@ impl Default for RotationSettings {
             revoked_grace: Duration::from_secs(5),
             watch_interval: Duration::from_secs(1),
             outage_grace: Duration::ZERO,
+            renew: RenewPolicy::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::credentials::generation::GenerationId;
 use crate::credentials::settings::RotationSettings;
 use crate::credentials::source::{SourceError, Term};
 
+mod renewal;
 mod script;
 
 use self::script::Script;

@@ -165,6 +165,9 @@ pub(super) struct Auth {
     pub(super) client_token: Secret,
     #[serde(default)]
     pub(super) lease_duration: u64,
+    /// How many calls it is good for; 0: any number.
+    #[serde(default)]
+    pub(super) num_uses: i64,
 }
 
 /// The part of `auth/token/lookup-self` that matters here.
@@ -174,6 +177,9 @@ pub(super) struct TokenData {
     pub(super) ttl: u64,
     #[serde(default)]
     pub(super) renewable: Option<bool>,
+    /// How many calls are left after this one; 0: any number.
+    #[serde(default)]
+    pub(super) num_uses: i64,
     /// Null for a token that never ends.
     #[serde(default)]
     pub(super) expire_time: Option<String>,

@@ -56,9 +56,14 @@ pub(super) async fn log_in(
         serde_json::from_slice(&body).map_err(|_| foreign(&call, "no Vault answer"))?;
     let auth = reply.auth.ok_or_else(|| foreign(&call, "no token"))?;
     header_of_token(&auth.client_token).map_err(|_| foreign(&call, "a token that is none"))?;
-    let mut token = Token { secret: auth.client_token, end: end_after(sent, auth.lease_duration), own: true };
-    if token.end.is_none() {
-        token.end = lookup(client, &token.secret).await.ok().and_then(|(_, end)| end);
+    let mut token = Token {
+        secret: auth.client_token,
+        end: end_after(sent, auth.lease_duration),
+        own: true,
+        num_uses: auth.num_uses,
+    };
+    if token.end.is_none() && token.num_uses == 0 {
+        token.end = lookup(client, &token.secret).await.ok().and_then(|known| known.end);
     }
     Ok(token)
 }

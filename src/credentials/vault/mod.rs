@@ -14,6 +14,7 @@ mod redirect;
 mod secret_ids;
 mod source;
 mod tokens;
+mod uses;
 
 pub use env::{VaultEnvError, VaultEnvironment, from_environment};
 pub use pace::LoginPace;

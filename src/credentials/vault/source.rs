@@ -12,6 +12,7 @@ use super::client::{Client, Failure};
 use super::endpoints::{RenewLease, Reply, RevokeLease, TokenSelf};
 use super::errors::{Call, Refusal};
 use super::tokens::{Life, Token, Tokens, life, renew};
+use super::uses::none_to_spare;
 use crate::clock::Moment;
 use crate::credentials::{Grant, Issued, LeaseToken, Login, Source, SourceError, Term, VaultSettings, name};
 use crate::secret::Secret;
@@ -80,7 +81,7 @@ impl VaultSource {
                 sent,
                 lease: Duration::from_secs(reply.lease_duration),
                 token_end: token.end,
-                renewable: reply.renewable,
+                renewable: reply.renewable && self.tokens.uses.are_spare(&token.secret),
             },
         })
     }
@@ -172,10 +173,15 @@ impl Source for VaultSource {
     /// At most four calls (five after a refusal), each bounded by `vault.timeout`.
     async fn issue(&self) -> Result<Issued, SourceError> {
         let token = self.tokens.obtain(&self.client).await?;
-        let issued = self.credentials(&token).await;
+        let issued = if self.tokens.uses.spend(&token.secret) {
+            self.credentials(&token).await
+        } else {
+            Err(none_to_spare(token.own))
+        };
         if issued.is_err() && token.own && !self.tokens.is_shared(&token.secret) {
             // Neither this login nor a user whose answer got lost shall pile up.
             drop(self.client.call(Some(&token.secret), TokenSelf::Revoke).await);
+            self.tokens.uses.forget(&token.secret);
         }
         issued
     }
@@ -184,7 +190,8 @@ impl Source for VaultSource {
         let token = token_of(issued)?;
         let mut token_end = issued.term.token_end;
         // Would the token end before the renewed lease? Then it goes first.
-        if token_end.is_some_and(|end| end <= Moment::now() + issued.term.lease) {
+        let token_first = token_end.is_some_and(|end| end <= Moment::now() + issued.term.lease);
+        if token_first && self.tokens.uses.spend(token) {
             match renew(&self.client, token).await {
                 Ok(end) => token_end = end,
                 Err(Failure::Refused(refusal)) if refusal.status == 403 => {
@@ -195,6 +202,11 @@ impl Source for VaultSource {
                 // Not renewable, or not reachable: the end that is known stands.
                 Err(_) => {}
             }
+        }
+        if !self.tokens.uses.spend(token) {
+            return Err(SourceError::Gone {
+                message: "the token has no use left to renew the lease".to_owned(),
+            });
         }
         let endpoint = RenewLease { lease_id: &issued.grant.lease_id };
         let sent = Moment::now();
@@ -214,13 +226,19 @@ impl Source for VaultSource {
             sent,
             lease: Duration::from_secs(reply.lease_duration),
             token_end,
-            renewable: reply.renewable,
+            renewable: reply.renewable && self.tokens.uses.are_spare(token),
         })
     }
 
     async fn revoke(&self, issued: &Issued) -> Result<(), SourceError> {
         match &issued.grant.token {
-            LeaseToken::Own(own) if !self.tokens.is_shared(own) => self.revoke_token(issued, own).await,
+            LeaseToken::Own(own) if !self.tokens.is_shared(own) => {
+                self.revoke_token(issued, own).await?;
+                self.tokens.uses.forget(own);
+                Ok(())
+            }
+            // The last use of a token that users share would end them all.
+            LeaseToken::Own(token) | LeaseToken::Shared(token) if !self.tokens.uses.spend(token) => Ok(()),
             LeaseToken::Own(token) | LeaseToken::Shared(token) => self.revoke_lease(issued, token).await,
             LeaseToken::None => Ok(()),
         }

@@ -14,6 +14,7 @@ use super::login::{Body, Door, log_in};
 use super::pace::LoginPace;
 use super::secret_ids::SecretIds;
 use super::source::dead_token;
+use super::uses::Uses;
 use crate::clock::Moment;
 use crate::credentials::{LeaseToken, SourceError, VaultAuth};
 use crate::secret::Secret;
@@ -27,6 +28,8 @@ pub(super) struct Token {
     pub(super) end: Option<Moment>,
     /// Logged in by us, for one user.
     pub(super) own: bool,
+    /// As Vault told it: 0 is no limit.
+    pub(super) num_uses: i64,
 }
 
 impl Token {
@@ -54,6 +57,7 @@ pub(super) struct Tokens {
     told_of_lookup: AtomicBool,
     approle: SecretIds,
     pace: LoginPace,
+    pub(super) uses: Uses,
 }
 
 impl Tokens {
@@ -86,11 +90,18 @@ impl Tokens {
             told_of_lookup: AtomicBool::new(false),
             approle: SecretIds::default(),
             pace,
+            uses: Uses::default(),
         })
     }
 
     /// A token for one new user.
     pub(super) async fn obtain(&self, client: &Client) -> Result<Token, SourceError> {
+        let token = self.any_token(client).await?;
+        self.uses.learn(&token.secret, token.num_uses, token.end);
+        Ok(token)
+    }
+
+    async fn any_token(&self, client: &Client) -> Result<Token, SourceError> {
         match &self.auth {
             VaultAuth::Token { token } => self.shared_token(client, token).await,
             VaultAuth::TokenFile { file } => {
@@ -248,7 +259,11 @@ impl Tokens {
 
     /// Renews the given token where that can be done, and learns when it ends.
     async fn shared_token(&self, client: &Client, secret: &Secret) -> Result<Token, SourceError> {
-        let (renewable, end) = match lookup(client, secret).await {
+        if let Some(end) = self.uses.end_of(secret) {
+            // Asking costs one of the calls that are left, and what is counted already is not learnt again.
+            return Ok(Token { secret: secret.clone(), end, own: false, num_uses: 0 });
+        }
+        let Known { renewable, end, num_uses } = match lookup(client, secret).await {
             Ok(known) => known,
             Err(Failure::Refused(refusal)) if refusal.status == 403 && !refusal.names_a_dead_token() => {
                 if !self.told_of_lookup.swap(true, Ordering::Relaxed) {
@@ -258,13 +273,13 @@ impl Tokens {
                          it is dead, or its policy lacks this rule"
                     );
                 }
-                (true, None)
+                Known { renewable: true, end: None, num_uses: 0 }
             }
             Err(Failure::Refused(refusal)) if refusal.status == 403 => return Err(dead_token(&refusal)),
             Err(failure) => return Err(failure.into_error(&Call::LookupSelf)),
         };
-        let mut token = Token { secret: secret.clone(), end, own: false };
-        if renewable {
+        let mut token = Token { secret: secret.clone(), end, own: false, num_uses };
+        if renewable && num_uses == 0 {
             match renew(client, secret).await {
                 Ok(renewed) => token.end = renewed.or(end),
                 Err(failure) => {
@@ -292,8 +307,15 @@ fn wrong_name(name: &str) -> bool {
     name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#%\\".contains(c))
 }
 
-/// Whether a token can be renewed and when it ends.
-pub(super) async fn lookup(client: &Client, secret: &Secret) -> Result<(bool, Option<Moment>), Failure> {
+/// What `lookup-self` says of a token that lives.
+pub(super) struct Known {
+    pub(super) renewable: bool,
+    pub(super) end: Option<Moment>,
+    pub(super) num_uses: i64,
+}
+
+/// Whether a token can be renewed, when it ends, and how many calls it is good for.
+pub(super) async fn lookup(client: &Client, secret: &Secret) -> Result<Known, Failure> {
     let sent = Moment::now();
     let body = client.call(Some(secret), TokenSelf::Lookup).await?;
     let data = serde_json::from_slice::<Reply<TokenData>>(&body).ok().and_then(|reply| reply.data);
@@ -307,7 +329,8 @@ pub(super) async fn lookup(client: &Client, secret: &Secret) -> Result<(bool, Op
         (0, None) => None,
         (ttl, _) => Some(sent + Duration::from_secs(ttl)),
     };
-    Ok((data.renewable.unwrap_or(false) && end.is_some(), end))
+    let renewable = data.renewable.unwrap_or(false) && end.is_some();
+    Ok(Known { renewable, end, num_uses: data.num_uses })
 }
 
 /// The token's new end; `None` if it has none.
