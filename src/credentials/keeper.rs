@@ -17,7 +17,7 @@ use super::generation::{Generation, GenerationId};
 use super::life::{Effect, Event, GenerationState, Life, Notice};
 use super::settings::RotationSettings;
 use super::snapshot::{GenerationSnapshot, KeeperSnapshot};
-use super::source::{Issued, Source, SourceError};
+use super::source::{Issued, Recovery, Source, SourceError};
 use crate::clock::Moment;
 
 mod journal;
@@ -92,6 +92,7 @@ impl Keeper {
             started: false,
             stop_by: None,
             recover_failures: 0,
+            recover_looks: 0,
             last_error: None,
             publisher,
         };
@@ -157,7 +158,7 @@ struct Held {
 enum Answer {
     Event(Event),
     Issued(Result<Issued, SourceError>),
-    Recovered(Result<usize, SourceError>),
+    Recovered(Result<Recovery, SourceError>),
     Suspicion,
     SourceChanged,
     StartAnyway,
@@ -176,6 +177,7 @@ struct Driver {
     /// When a stop must be over.
     stop_by: Option<Moment>,
     recover_failures: u32,
+    recover_looks: u32,
     last_error: Option<String>,
     publisher: watch::Sender<KeeperSnapshot>,
 }

@@ -26,5 +26,5 @@ pub use life::GenerationState;
 pub use local::{LocalSettings, LocalSource};
 pub use settings::{RenewPolicy, RotationSettings, SourceSettings, VaultAuth, VaultSettings};
 pub use snapshot::{GenerationSnapshot, KeeperSnapshot};
-pub use source::{Grant, Issued, LeaseToken, Source, SourceError, Term};
+pub use source::{Grant, Issued, LeaseToken, Recovery, Source, SourceError, Term};
 pub use vault::{LoginPace, QUIET, VaultEnvError, VaultEnvironment, VaultSource, from_environment};

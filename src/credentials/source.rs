@@ -93,6 +93,16 @@ pub enum SourceError {
     },
 }
 
+/// What a look for users of an earlier run came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// How many were removed.
+    pub removed: usize,
+    /// How many belong to another run that may still be there: of another instance that lives,
+    /// or of one that PostgreSQL has not missed yet.
+    pub in_use: usize,
+}
+
 /// Issues, renews and revokes users. One per pool.
 ///
 /// Every method is bounded in time by the source's own settings, is cancel
@@ -104,11 +114,10 @@ pub trait Source: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
 
     /// Removes what an earlier crash left behind, where the source can tell
-    /// its own users beyond doubt. Returns how many were removed. When the first
-    /// try fails it is called again later, while [`Source::issue`] runs and users
+    /// its own users beyond doubt. It is called again later, while [`Source::issue`] runs and users
     /// of this process live: it must leave those alone.
-    async fn recover(&self) -> Result<usize, SourceError> {
-        Ok(0)
+    async fn recover(&self) -> Result<Recovery, SourceError> {
+        Ok(Recovery::default())
     }
 
     /// Resolves when what users are issued with was replaced (another token in a file) since

@@ -195,9 +195,9 @@ async fn recover_removes_what_a_crash_left_and_nothing_else() {
 
     // The last session ends, or the user's end passes: then it goes too.
     drop(session);
-    let gone = wait_until(Duration::from_secs(60), async || next.recover().await.unwrap() == 1).await;
+    let gone = wait_until(Duration::from_secs(60), async || next.recover().await.unwrap().removed == 1).await;
     assert!(gone);
-    assert_eq!(next.recover().await.unwrap(), 0);
+    assert_eq!(next.recover().await.unwrap().removed, 0);
 
     // A restart of the server takes all locks; who lives has its own again soon, unasked.
     let mut postgres = postgres;
@@ -209,7 +209,7 @@ async fn recover_removes_what_a_crash_left_and_nothing_else() {
     })
     .await;
     assert!(held, "a living instance did not take its lock again");
-    assert_eq!(next.recover().await.unwrap(), 0);
+    assert_eq!(next.recover().await.unwrap().removed, 0);
     living.revoke(&kept).await.unwrap();
 }
 

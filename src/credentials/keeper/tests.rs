@@ -15,7 +15,7 @@ use crate::credentials::fleet::{CutReason, Fleet, SurveyError, UserState, Verify
 use crate::credentials::generation::{Generation, GenerationId, Login};
 use crate::credentials::life::GenerationState;
 use crate::credentials::settings::RotationSettings;
-use crate::credentials::source::{Grant, Issued, LeaseToken, Source, SourceError, Term};
+use crate::credentials::source::{Grant, Issued, LeaseToken, Recovery, Source, SourceError, Term};
 use crate::secret::Secret;
 
 const PASSWORD: &str = "a-password-nobody-may-read";
@@ -63,14 +63,14 @@ impl Source for World {
         "fake"
     }
 
-    async fn recover(&self) -> Result<usize, SourceError> {
+    async fn recover(&self) -> Result<Recovery, SourceError> {
         if self.recover_fails.load(Ordering::Relaxed) {
             return Err(SourceError::Unavailable {
                 message: "no admin connection".into(),
                 retry_after: None,
             });
         }
-        Ok(3)
+        Ok(Recovery { removed: 3, in_use: 1 })
     }
 
     async fn issue(&self) -> Result<Issued, SourceError> {

@@ -47,6 +47,7 @@ fn driver() -> Driver {
         stop_by: None,
         started: true,
         recover_failures: 0,
+        recover_looks: 0,
         last_error: None,
         publisher: watch::channel(KeeperSnapshot::new("fake")).0,
     }
