@@ -16,10 +16,14 @@ mod journal;
 mod last_word;
 #[path = "e2e/load.rs"]
 mod load;
+#[path = "e2e/names.rs"]
+mod names;
 #[path = "e2e/outage.rs"]
 mod outage;
 #[path = "e2e/refused.rs"]
 mod refused;
+#[path = "e2e/renewal.rs"]
+mod renewal;
 #[path = "e2e/revoked.rs"]
 mod revoked;
 #[path = "e2e/site.rs"]
@@ -28,3 +32,5 @@ mod site;
 mod stop;
 #[path = "e2e/swap.rs"]
 mod swap;
+#[path = "e2e/tokens.rs"]
+mod tokens;

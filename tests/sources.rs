@@ -7,11 +7,15 @@ mod support;
 
 #[path = "sources/local.rs"]
 mod local;
+#[path = "sources/logins.rs"]
+mod logins;
 #[path = "sources/peer.rs"]
 mod peer;
 #[path = "sources/scripted.rs"]
 mod scripted;
 #[path = "sources/shop.rs"]
 mod shop;
+#[path = "sources/tokens.rs"]
+mod tokens;
 #[path = "sources/vault.rs"]
 mod vault;

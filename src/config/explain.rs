@@ -7,7 +7,9 @@ use super::Loaded;
 use super::host::Host;
 use super::problem::Origin;
 use crate::app::LogFormat;
-use crate::credentials::{LocalSettings, RotationSettings, SourceSettings, VaultAuth, VaultSettings};
+use crate::credentials::{
+    LocalSettings, RenewPolicy, RotationSettings, SourceSettings, VaultAuth, VaultSettings,
+};
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PoolMode, PoolSettings};
 
@@ -177,33 +179,54 @@ fn explain_vault(report: &mut Report<'_>, vault: &VaultSettings) {
         format!("A call that takes longer than {timeout} has failed and is tried again."),
     );
     match &vault.auth {
-        VaultAuth::Token { .. } => {
-            let from = if report.loaded.origins.contains_key("vault.auth.token_file") {
-                "the file `vault.auth.token_file` names"
-            } else {
-                "the environment"
-            };
-            report.item(
-                "vault.auth.method",
-                "token",
-                format!("The token comes from {from}; all users share it, and none outlives it."),
-            );
-        }
-        VaultAuth::AppRole { mount, secret_id_file, secret_id, .. } => {
-            report.item(
-                "vault.auth.method",
-                "approle",
-                "Each user gets a login of its own, which ends with it.",
-            );
-            report.item("vault.auth.mount", mount, format!("Logins go to auth/{mount}/login."));
+        VaultAuth::Token { .. } => report.item(
+            "vault.auth.method",
+            "token",
+            "The token comes from the environment; all users share it, and none outlives it.",
+        ),
+        VaultAuth::TokenFile { file } => report.item(
+            "vault.auth.method",
+            "token_file",
+            format!(
+                "The token is in {}; all users share it, and none outlives it. Another one in the file means a new user at once.",
+                file.display()
+            ),
+        ),
+        VaultAuth::AppRole { mount, secret_id_file, secret_id, wrapped, .. } => {
+            explain_login(report, "approle", mount);
             let secret = match (secret_id_file, secret_id) {
                 (Some(file), _) => format!("read anew at each login from {}", file.display()),
                 (None, Some(_)) => "from the environment".to_owned(),
                 (None, None) => "none: the role must have bind_secret_id=false".to_owned(),
             };
-            report.item("vault.auth.role_id", "set", format!("The secret id is {secret}."));
+            let what = if *wrapped { "The token that the secret id is wrapped in" } else { "The secret id" };
+            report.item("vault.auth.role_id", "set", format!("{what} is {secret}."));
+        }
+        VaultAuth::Kubernetes { mount, role, jwt_file } | VaultAuth::Jwt { mount, role, jwt_file } => {
+            let kubernetes = matches!(vault.auth, VaultAuth::Kubernetes { .. });
+            explain_login(report, if kubernetes { "kubernetes" } else { "jwt" }, mount);
+            report.item("vault.auth.role", role, "The role at Vault.");
+            report.item("vault.auth.jwt_file", jwt_file.display(), "Read anew at each login.");
+        }
+        VaultAuth::Userpass { mount, username, password_file, .. } => {
+            explain_login(report, "userpass", mount);
+            let from = match password_file {
+                Some(file) => format!("read anew at each login from {}", file.display()),
+                None => "from the environment".to_owned(),
+            };
+            report.item("vault.auth.username", username, format!("The password is {from}."));
+        }
+        VaultAuth::Cert { mount, name } => {
+            explain_login(report, "cert", mount);
+            let name = name.as_deref();
+            report.item("vault.auth.name", or_none(name), "The role that `vault.client_cert` is to match.");
         }
     }
+}
+
+fn explain_login(report: &mut Report<'_>, method: &str, mount: &str) {
+    report.item("vault.auth.method", method, "Each user gets a login of its own, which ends with it.");
+    report.item("vault.auth.mount", mount, format!("Logins go to auth/{mount}/login."));
 }
 
 fn database(report: &mut Report<'_>, pool: &PoolSettings, source: &SourceSettings, host: &dyn Host) {
@@ -381,7 +404,13 @@ fn explain_local(report: &mut Report<'_>, local: &LocalSettings, at: &dyn Fn(&st
     report.item(
         &at("max_ttl"),
         &most,
-        format!("A user whose connections are still busy is renewed, up to {most} after it was made."),
+        match rotation.renew {
+            RenewPolicy::WhileDraining => {
+                format!("A user whose connections are still busy is renewed, up to {most} after it was made.")
+            }
+            RenewPolicy::UntilMax => format!("Users are renewed, up to {most} after they were made."),
+            RenewPolicy::Never => "Users are not renewed (rotation.renew).".to_owned(),
+        },
     );
 }
 
@@ -399,6 +428,16 @@ fn rotation(report: &mut Report<'_>) {
         rotation.jitter,
         format!("Instances spread that over {:.0} % to {:.0} %.", early * 100.0, late * 100.0),
     );
+    let (renew, meaning) = match rotation.renew {
+        RenewPolicy::WhileDraining => {
+            ("while_draining", "A replaced user's lease is renewed while it is busy.")
+        }
+        RenewPolicy::UntilMax => {
+            ("until_max", "A user serves on, renewed, until its lease can be given no full life any more.")
+        }
+        RenewPolicy::Never => ("never", "No lease is renewed: each user ends with the life it was given."),
+    };
+    report.item("rotation.renew", renew, meaning);
     let drain = span(rotation.drain_timeout);
     report.item(
         "rotation.drain_timeout",

@@ -70,10 +70,21 @@ pub const KEYS: &[Key] = &[
         "Name to verify in Vault's certificate instead of the address's host.",
     ),
     key("vault.timeout", "duration", "15s", "Bound of one call to Vault; also VAULT_CLIENT_TIMEOUT."),
-    key("vault.auth.method", "token | approle", "token", "How to log in at Vault."),
-    key("vault.auth.token_file", "file", "", "File with the token (`token`); else VAULT_TOKEN."),
+    key(
+        "vault.auth.method",
+        "token | token_file | approle | kubernetes | jwt | userpass | cert",
+        "token",
+        "How to log in at Vault.",
+    ),
+    key(
+        "vault.auth.token_file",
+        "file",
+        "",
+        "File with the token, an Agent's sink for example, followed as it changes (`token_file`, `token`); \
+         else VAULT_TOKEN, else `~/.vault-token`.",
+    ),
     secret("vault.auth.token", "The token (`token`)."),
-    key("vault.auth.mount", "path", "approle", "Where the AppRole method is mounted (`approle`)."),
+    key("vault.auth.mount", "path", "the method's name", "Where the method is mounted below `auth/`."),
     key("vault.auth.role_id", "text", "", "The role id (`approle`)."),
     key(
         "vault.auth.secret_id_file",
@@ -82,6 +93,28 @@ pub const KEYS: &[Key] = &[
         "File with the secret id, read anew at each login (`approle`).",
     ),
     secret("vault.auth.secret_id", "The secret id (`approle`)."),
+    key(
+        "vault.auth.secret_id_wrapped",
+        "true | false",
+        "false",
+        "Whether what is given is a wrapping token that the secret id is taken out of, once (`approle`).",
+    ),
+    key("vault.auth.role", "text", "", "The role at Vault (`kubernetes`, `jwt`)."),
+    key(
+        "vault.auth.jwt_file",
+        "file",
+        "the service account's",
+        "File with the signed token, read anew at each login (`kubernetes`, `jwt`).",
+    ),
+    key("vault.auth.username", "text", "", "The user name (`userpass`)."),
+    key(
+        "vault.auth.password_file",
+        "file",
+        "",
+        "File with the password, read anew at each login (`userpass`).",
+    ),
+    secret("vault.auth.password", "The password (`userpass`)."),
+    key("vault.auth.name", "text", "", "The role that `client_cert` is to match (`cert`); without it any."),
     key(
         "databases.NAME.host",
         "name, address or directory",
@@ -186,6 +219,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("rotation.at", "fraction", "0.7", "The part of a user's life after which the next one is issued."),
     key("rotation.jitter", "fraction", "0.1", "Spread of that moment, half to either side."),
+    key(
+        "rotation.renew",
+        "while_draining | until_max | never",
+        "while_draining",
+        "Which users' leases are renewed: those that drain, also the one that serves, or none.",
+    ),
     key(
         "rotation.drain_timeout",
         "duration",
@@ -295,7 +334,19 @@ mod tests {
     fn a_tables_children_are_listed_once_and_without_secrets() {
         assert_eq!(
             children(&["vault", "auth"]),
-            ["method", "token_file", "mount", "role_id", "secret_id_file"]
+            [
+                "method",
+                "token_file",
+                "mount",
+                "role_id",
+                "secret_id_file",
+                "secret_id_wrapped",
+                "role",
+                "jwt_file",
+                "username",
+                "password_file",
+                "name"
+            ]
         );
         assert!(children(&[]).contains(&"databases"));
         assert_eq!(homes("pool_size"), ["databases.NAME"]);

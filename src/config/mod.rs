@@ -6,6 +6,7 @@
 //! not resolved. Every error is collected, so that an operator sees all of them
 //! at once: what, where, and what to do.
 
+mod auth;
 mod databases;
 mod environment;
 mod explain;

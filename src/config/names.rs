@@ -46,6 +46,9 @@ fn refuse_secret(origin: &Origin, path: &[&str], findings: &mut Findings) {
         ["vault", "auth", "secret_id"] => {
             "use `secret_id_file` or the variable LEASEHOLD_VAULT__AUTH__SECRET_ID"
         }
+        ["vault", "auth", "password"] => {
+            "use `password_file` or the variable LEASEHOLD_VAULT__AUTH__PASSWORD"
+        }
         [.., "admin_url"] => {
             "put the URL into a file that only this user can read, and name it with `admin_url_file`"
         }
@@ -112,7 +115,7 @@ mod tests {
             ("[log]\nzebra = 1", "unknown key `log.zebra` | known in [log]: format, filter"),
             (
                 "[rotation]\nsession_swap = \"auto\"",
-                "unknown key `rotation.session_swap` | known in [rotation]: at, jitter, drain_timeout, revoked_grace, watch_interval, outage_grace",
+                "unknown key `rotation.session_swap` | known in [rotation]: at, jitter, renew, drain_timeout, revoked_grace, watch_interval, outage_grace",
             ),
             (
                 "[databases.app]\ncredentials = { sauce = 1 }",

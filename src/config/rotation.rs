@@ -2,7 +2,7 @@
 
 use super::problem::Findings;
 use super::section::Section;
-use crate::credentials::RotationSettings;
+use crate::credentials::{RenewPolicy, RotationSettings};
 
 pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> RotationSettings {
     let default = RotationSettings::default();
@@ -19,6 +19,11 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> RotationSe
         let advice = "at ± jitter/2 must lie between 0 and 1: the next user has to come before this one ends";
         section.error("jitter", &what, advice, findings);
     }
+    let policies = [
+        ("while_draining", RenewPolicy::WhileDraining),
+        ("until_max", RenewPolicy::UntilMax),
+        ("never", RenewPolicy::Never),
+    ];
     RotationSettings {
         at,
         jitter,
@@ -26,5 +31,6 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> RotationSe
         revoked_grace: section.duration("revoked_grace", findings).unwrap_or(default.revoked_grace),
         watch_interval: section.some_time("watch_interval", findings).unwrap_or(default.watch_interval),
         outage_grace: section.duration("outage_grace", findings).unwrap_or(default.outage_grace),
+        renew: section.choice("renew", &policies, findings).unwrap_or_default(),
     }
 }

@@ -222,6 +222,18 @@ impl<'t> Section<'t> {
         Some(duration)
     }
 
+    /// Yes or no; `false` unless set.
+    pub(super) fn flag(&self, name: &str, findings: &mut Findings) -> bool {
+        match self.node(name).map(|node| &node.value) {
+            None => false,
+            Some(Value::Boolean(flag)) => *flag,
+            Some(other) => {
+                self.wrong_type(name, "true or false", other, findings);
+                false
+            }
+        }
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(
         &self,

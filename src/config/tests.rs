@@ -85,6 +85,10 @@ fn every_rule_is_told_with_the_key_and_what_to_do() {
         ("[rotation]\njitter = -0.1", "`rotation.jitter` is -0.1 |"),
         ("[rotation]\nat = 0.9\njitter = 0.2", "`rotation.jitter` spreads the rotation over 0.80 to 1.00"),
         ("[rotation]\nat = 0.1\njitter = 0.3", "`rotation.jitter` spreads the rotation over -0.05 to 0.25"),
+        (
+            "[rotation]\nrenew = \"until-max\"",
+            "`rotation.renew` is \"until-max\", which is not known | did you mean \"until_max\"?",
+        ),
         ("[rotation]\nwatch_interval = \"0s\"", "`rotation.watch_interval` is zero"),
         ("[rotation]\nsession_swap = \"auto\"", "unknown key `rotation.session_swap`"),
         ("[log]\nformat = \"jsn\"", "`log.format` is \"jsn\", which is not known | did you mean \"json\"?"),
@@ -240,9 +244,38 @@ fn every_rule_of_vault_is_told() {
         ),
         (
             "[vault.auth]\nmethod = \"approle\"\nrole_id = \"r\"\ntoken_file = \"/dev/null\"",
-            "`vault.auth.token_file` belongs to method \"token\"",
+            "`vault.auth.token_file` belongs to method \"token\" or \"token_file\"",
         ),
-        ("[vault.auth]\ntoken_file = \"/none\"", "`vault.auth.token_file` names /none, which cannot be read"),
+        (
+            "[vault.auth]\nmethod = \"approle\"\nrole_id = \"r\"\nsecret_id_wrapped = true",
+            "`vault.auth.secret_id_file` is missing | name the file with the wrapping token",
+        ),
+        (
+            "[vault.auth]\nmethod = \"approle\"\nrole_id = \"r\"\nsecret_id_wrapped = \"yes\"",
+            "`vault.auth.secret_id_wrapped` must be true or false, not a string",
+        ),
+        ("[vault.auth]\nmethod = \"kubernetes\"", "`vault.auth.role` is missing | name the role"),
+        ("[vault.auth]\nmethod = \"jwt\"\nrole = \"r\"", "`vault.auth.jwt_file` is missing | name the file"),
+        (
+            "[vault.auth]\nmethod = \"userpass\"\nusername = \"u\"",
+            "`vault.auth.password_file` is missing | name the file",
+        ),
+        (
+            "[vault.auth]\nmethod = \"userpass\"\nusername = \"u\"\npassword = \"hunter2\"\npassword_file = \"/p\"",
+            "`vault.auth.password`: secrets only by file or environment | use `password_file`",
+        ),
+        ("[vault.auth]\nmethod = \"cert\"", "`vault.auth.method` is \"cert\", and there is no client cert"),
+        ("[vault.auth]\nmethod = \"kubernets\"", "`vault.auth.method` is \"kubernets\", which is not known"),
+        (
+            "[vault.auth]\nmethod = \"cert\"\nrole = \"r\"\n[vault]\nclient_cert = \"/dev/null\"\nclient_key = \"/dev/null\"",
+            "`vault.auth.role` belongs to method \"kubernetes\" or \"jwt\"",
+        ),
+        ("[vault.auth]\nrole = \"r\"", "`vault.auth.role` is set but `method` is not | set method = \"kube"),
+        (
+            "[vault.auth]\njwtfile = \"r\"\ntoken_file = \"/t\"",
+            "unknown key `vault.auth.jwtfile` | did you mean `jwt_file`",
+        ),
+        ("[vault.auth]\nmethod = \"token_file\"", "`vault.auth.token_file` is missing | name the file"),
         (
             "[vault.auth]\ntoken_file = \"/dev/null\"",
             "`vault.auth.token_file` names /dev/null, which does not hold one token",
@@ -317,13 +350,30 @@ fn the_file_wins_over_vaults_variables_and_our_own_variables_over_the_file() {
 }
 
 #[test]
-fn a_token_file_is_read_without_its_newline() {
+fn a_token_comes_from_a_file_a_variable_or_vault_login_in_this_order() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "hvs.abc\n").unwrap();
     let text = format!("[vault.auth]\ntoken_file = {:?}\n{VAULT}", file.path());
     let loaded = parsed(&text, &[("VAULT_ADDR", "https://v"), ("VAULT_TOKEN", "other")]).unwrap();
-    let VaultAuth::Token { token } = loaded.settings.vault.unwrap().auth else { panic!() };
-    assert_eq!(token.expose(), "hvs.abc");
+    let VaultAuth::TokenFile { file: taken } = loaded.settings.vault.unwrap().auth else { panic!() };
+    assert_eq!(taken, file.path());
+
+    let home = tempfile::tempdir().unwrap();
+    let left = home.path().join(".vault-token");
+    let home = ("HOME", home.path().to_str().unwrap());
+    let found = errors(VAULT, &[("VAULT_ADDR", "https://v"), home]);
+    assert!(found[0].contains("or run `vault login`"), "{found:?}");
+    std::fs::write(&left, "hvs.abc").unwrap();
+    let auth = |variables: &[(&str, &str)]| parsed(VAULT, variables).unwrap().settings.vault.unwrap().auth;
+    let VaultAuth::TokenFile { file: taken } = auth(&[("VAULT_ADDR", "https://v"), home]) else { panic!() };
+    assert_eq!(taken, left);
+    let given = auth(&[("VAULT_ADDR", "https://v"), home, ("VAULT_TOKEN", "t")]);
+    assert!(matches!(given, VaultAuth::Token { .. }));
+
+    // An Agent that comes up after us writes it later.
+    let text = format!("[vault.auth]\nmethod = \"token_file\"\ntoken_file = \"/none/yet\"\n{VAULT}");
+    let loaded = parsed(&text, &[("VAULT_ADDR", "https://v")]).unwrap();
+    assert!(loaded.warnings_text().contains("/none/yet cannot be read now"));
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) enum Value {
     Text(String),
     Integer(i64),
     Float(f64),
-    Boolean,
+    Boolean(bool),
     /// Dates and numbers out of range: nothing here takes them.
     Other(&'static str),
     List(Vec<Node>),
@@ -39,7 +39,7 @@ impl Value {
             Self::Text(_) => "a string",
             Self::Integer(_) => "a whole number",
             Self::Float(_) => "a number",
-            Self::Boolean => "true or false",
+            Self::Boolean(_) => "true or false",
             Self::Other(kind) => kind,
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
@@ -96,7 +96,7 @@ fn convert(source: &DeValue<'_>, origin: &dyn Fn(usize) -> Origin) -> Value {
         DeValue::Float(number) => {
             number.as_str().parse().map_or(Value::Other("a number out of range"), Value::Float)
         }
-        DeValue::Boolean(_) => Value::Boolean,
+        DeValue::Boolean(flag) => Value::Boolean(*flag),
         DeValue::Datetime(_) => Value::Other("a date or time"),
         DeValue::Array(items) => {
             Value::List(items.iter().map(|item| node(item, origin(item.span().start), origin)).collect())

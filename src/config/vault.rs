@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+use super::auth::read_auth;
 use super::problem::{Findings, Origin};
 use super::section::Section;
-use crate::credentials::{VaultAuth, VaultEnvironment, VaultSettings};
-use crate::secret::Secret;
+use crate::credentials::{VaultEnvironment, VaultSettings};
 
 /// Reads `[vault]`; `None` if no database uses it or something that it needs is missing.
 pub(super) fn read(
@@ -25,9 +25,9 @@ pub(super) fn read(
         return None;
     }
     let address = read_address(section, environment, used, findings);
-    let auth = read_auth(&section.below("auth"), environment, used, findings);
     let (ca_file, ca_bytes, ca_path) = read_roots(section, environment, findings);
     let (client_cert, client_key) = read_identity(section, environment, findings);
+    let auth = read_auth(&section.below("auth"), environment, client_cert.is_some(), used, findings);
     let timeout = section.some_time("timeout", findings).or(environment.timeout);
     let settings = VaultSettings {
         address: address.unwrap_or_default(),
@@ -48,6 +48,7 @@ pub(super) fn read(
         skip_verify: environment.skip_verify.unwrap_or(false),
         timeout: timeout.unwrap_or(Duration::from_secs(15)),
         auth: auth?,
+        pace: Default::default(),
     };
     if settings.skip_verify && used {
         findings.warning(
@@ -150,150 +151,6 @@ fn read_identity(
         }
     }
     (cert, key)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
-    Token,
-    AppRole,
-}
-
-fn read_auth(
-    section: &Section<'_>,
-    environment: &VaultEnvironment,
-    used: bool,
-    findings: &mut Findings,
-) -> Option<VaultAuth> {
-    let words = [("token", Method::Token), ("approle", Method::AppRole)];
-    let approle_keys = ["mount", "role_id", "secret_id_file", "secret_id"];
-    let method = if section.has("method") {
-        section.choice("method", &words, findings)?
-    } else if let Some(key) = approle_keys.iter().find(|key| section.has(key)) {
-        let advice = "set method = \"approle\" beside it";
-        section.error(key, "is set but `method` is not", advice, findings);
-        return None;
-    } else {
-        Method::Token
-    };
-    let foreign: &[&str] = match method {
-        Method::Token => &approle_keys,
-        Method::AppRole => &["token_file", "token"],
-    };
-    for key in foreign.iter().filter(|key| section.has(key)) {
-        let other = if method == Method::Token { "approle" } else { "token" };
-        section.error(
-            key,
-            &format!("belongs to method \"{other}\""),
-            "remove it, or change `method`",
-            findings,
-        );
-    }
-    match method {
-        Method::Token => read_token(section, environment, used, findings),
-        Method::AppRole => read_approle(section, findings),
-    }
-}
-
-fn read_token(
-    section: &Section<'_>,
-    environment: &VaultEnvironment,
-    used: bool,
-    findings: &mut Findings,
-) -> Option<VaultAuth> {
-    let given = section.secret("token");
-    if let Some(file) = section.file("token_file", findings) {
-        if given.is_some() {
-            section.error(
-                "token_file",
-                "is set, and so is a token in the environment",
-                "keep one of them",
-                findings,
-            );
-            return None;
-        }
-        let token = read_secret_file(section, "token_file", &file, findings)?;
-        return Some(VaultAuth::Token { token });
-    }
-    let Some(token) = given.or_else(|| environment.token.as_ref().map(trimmed)) else {
-        if used && !section.has("token_file") {
-            findings.error(
-                &section.origin("method"),
-                "there is no way to log in at Vault",
-                "set `vault.auth.token_file`, the variable VAULT_TOKEN, or method = \"approle\" with its role_id",
-            );
-        }
-        return None;
-    };
-    if !is_sendable(&token) {
-        findings.error(
-            &section.origin("token"),
-            "the token in the environment holds blanks or control characters",
-            "",
-        );
-        return None;
-    }
-    Some(VaultAuth::Token { token })
-}
-
-fn read_approle(section: &Section<'_>, findings: &mut Findings) -> Option<VaultAuth> {
-    let role_id = section.filled("role_id", findings);
-    if !section.has("role_id") {
-        section.missing("role_id", "`vault read auth/approle/role/NAME/role-id` shows it", findings);
-    }
-    let secret_id_file = section.file("secret_id_file", findings);
-    let secret_id = section.secret("secret_id");
-    match (&secret_id_file, &secret_id) {
-        (Some(_), Some(_)) => {
-            let what = "is set, and so is a secret id in the environment";
-            section.error("secret_id_file", what, "keep one of them", findings);
-        }
-        (Some(file), None) => should_be_readable(section, "secret_id_file", file, findings),
-        (None, None) if !section.has("secret_id_file") => findings.warning(
-            &section.origin("role_id"),
-            "there is no secret id: Vault accepts that only for a role with bind_secret_id=false",
-            "set `vault.auth.secret_id_file` or the variable LEASEHOLD_VAULT__AUTH__SECRET_ID",
-        ),
-        _ => {}
-    }
-    let mount = section.filled("mount", findings).unwrap_or_else(|| "approle".to_owned());
-    let mount = mount.trim_matches('/').to_owned();
-    if mount == "auth" || mount.starts_with("auth/") {
-        section.error("mount", "begins with auth/", "write what stands between auth/ and /login", findings);
-    }
-    Some(VaultAuth::AppRole { mount, role_id: role_id?, secret_id_file, secret_id })
-}
-
-fn read_secret_file(
-    section: &Section<'_>,
-    name: &str,
-    file: &Path,
-    findings: &mut Findings,
-) -> Option<Secret> {
-    match std::fs::read_to_string(file) {
-        Ok(text) => {
-            let secret = Secret::new(text.trim().to_owned());
-            drop(Secret::new(text));
-            if secret.is_empty() || !is_sendable(&secret) {
-                let what = format!("names {}, which does not hold one token", file.display());
-                section.error(name, &what, "the file must hold the token and nothing else", findings);
-                return None;
-            }
-            Some(secret)
-        }
-        Err(error) => {
-            unreadable(section, name, file, &error, findings);
-            None
-        }
-    }
-}
-
-/// A shell's `$(cat file)` keeps no newline, a container's environment does.
-fn trimmed(token: &Secret) -> Secret {
-    Secret::new(token.expose().trim().to_owned())
-}
-
-fn is_sendable(token: &Secret) -> bool {
-    token.expose().chars().all(|c| c.is_ascii_graphic())
 }
 
 /// Reports a file that must be there when the proxy starts.

@@ -42,7 +42,7 @@ impl fmt::Display for GenerationId {
 /// What PostgreSQL asks for: both halves from one answer of the source.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// The database user's name.
+    /// The database user's name, as pg_roles has it.
     pub user: String,
     /// Its password.
     pub password: Secret,

@@ -15,13 +15,13 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::fleet::{Fleet, SurveyError, VerifyError};
 use super::generation::{Generation, GenerationId};
 use super::life::{Effect, Event, GenerationState, Life, Notice};
-use super::schedule::{self, Trouble};
 use super::settings::RotationSettings;
 use super::snapshot::{GenerationSnapshot, KeeperSnapshot};
-use super::source::{Issued, Source, SourceError};
+use super::source::{Issued, Recovery, Source, SourceError};
 use crate::clock::Moment;
 
 mod journal;
+mod listen;
 #[cfg(test)]
 mod tests;
 
@@ -29,8 +29,6 @@ mod tests;
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How long cleaning up after an earlier crash may keep the first user waiting.
 const RECOVER_PATIENCE: Duration = Duration::from_secs(5);
-/// The least time between two looks for suspicion.
-const SUSPICION_PAUSE: Duration = Duration::from_millis(50);
 /// Bounds for calls that should bound themselves.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(120);
 const VERIFY_PATIENCE: Duration = Duration::from_secs(60);
@@ -92,7 +90,9 @@ impl Keeper {
             tasks: JoinSet::new(),
             if_lost: HashMap::new(),
             started: false,
+            stop_by: None,
             recover_failures: 0,
+            recover_looks: 0,
             last_error: None,
             publisher,
         };
@@ -158,8 +158,9 @@ struct Held {
 enum Answer {
     Event(Event),
     Issued(Result<Issued, SourceError>),
-    Recovered(Result<usize, SourceError>),
+    Recovered(Result<Recovery, SourceError>),
     Suspicion,
+    SourceChanged,
     StartAnyway,
 }
 
@@ -173,7 +174,10 @@ struct Driver {
     /// What to believe of a task that never came back.
     if_lost: HashMap<Id, Answer>,
     started: bool,
+    /// When a stop must be over.
+    stop_by: Option<Moment>,
     recover_failures: u32,
+    recover_looks: u32,
     last_error: Option<String>,
     publisher: watch::Sender<KeeperSnapshot>,
 }
@@ -186,6 +190,7 @@ impl Driver {
             Answer::StartAnyway
         });
         self.listen_for_suspicion();
+        self.listen_for_change();
         let mut abandoned = false;
         loop {
             self.publish();
@@ -212,6 +217,8 @@ impl Driver {
             let Some(event) = event else { continue };
             for effect in self.life.handle(Moment::now(), event) {
                 if effect == Effect::Done {
+                    let left = self.stop_by.map_or(Duration::ZERO, |by| Moment::now().until(by));
+                    let _ = tokio::time::timeout(left, self.source.close()).await;
                     self.finish();
                     return;
                 }
@@ -220,7 +227,8 @@ impl Driver {
         }
     }
 
-    fn stopping(&self, by: Moment) -> Event {
+    fn stopping(&mut self, by: Moment) -> Event {
+        self.stop_by = Some(self.stop_by.map_or(by, |earlier| earlier.min(by)));
         self.publisher.send_modify(|snapshot| snapshot.stopping = true);
         Event::Shutdown(by)
     }
@@ -252,6 +260,10 @@ impl Driver {
             Answer::Suspicion => {
                 self.listen_for_suspicion();
                 Some(Event::Suspicion)
+            }
+            Answer::SourceChanged => {
+                self.listen_for_change();
+                Some(Event::SourceChanged)
             }
             Answer::Recovered(outcome) => {
                 self.recovered(outcome);
@@ -285,44 +297,10 @@ impl Driver {
         Event::Issued(term)
     }
 
-    fn recovered(&mut self, outcome: Result<usize, SourceError>) {
-        match outcome {
-            Ok(0) => {}
-            Ok(users) => tracing::info!(pool = %self.pool, users, "removed users of an earlier run"),
-            Err(error) => {
-                self.recover_failures = self.recover_failures.saturating_add(1);
-                let fraction = rand::random();
-                let trouble = Trouble::from(&error);
-                // Nothing waits for this: as slow as with a user that lives for days.
-                let long = Some(Duration::from_secs(86_400));
-                let wait = schedule::retry_in(trouble, self.recover_failures, long, None, fraction);
-                tracing::warn!(pool = %self.pool, %error, retry_in = wait.as_secs_f64(), "cannot look for users of an earlier run");
-                self.recover(wait);
-            }
-        }
-    }
-
     /// Runs something that comes back with an answer; `if_lost` if it panics.
     fn start_task(&mut self, if_lost: Answer, task: impl Future<Output = Answer> + Send + 'static) {
         let id = self.tasks.spawn(task).id();
         self.if_lost.insert(id, if_lost);
-    }
-
-    fn recover(&mut self, after: Duration) {
-        let source = Arc::clone(&self.source);
-        self.start_task(Answer::StartAnyway, async move {
-            tokio::time::sleep(after).await;
-            Answer::Recovered(source_bound(source.recover()).await)
-        });
-    }
-
-    fn listen_for_suspicion(&mut self) {
-        let fleet = Arc::clone(&self.fleet);
-        self.start_task(Answer::Suspicion, async move {
-            tokio::time::sleep(SUSPICION_PAUSE).await;
-            fleet.suspicion().await;
-            Answer::Suspicion
-        });
     }
 
     fn keys(&self, id: GenerationId) -> Option<(Arc<Issued>, Arc<Generation>)> {

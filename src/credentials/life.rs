@@ -74,6 +74,8 @@ pub(crate) struct Life {
     /// When the next user is due; `None` before the start.
     next_issue: Option<Moment>,
     last_issue: Option<Moment>,
+    /// The source changed since the last user was asked for.
+    outdated: bool,
     /// Calls for a user that failed since the last that did not.
     troubles: u32,
     /// Whether the last of them could not reach the source.
@@ -101,6 +103,7 @@ impl Life {
             issuing: false,
             next_issue: None,
             last_issue: None,
+            outdated: false,
             troubles: 0,
             outage: false,
             refused: 0,
@@ -299,7 +302,8 @@ impl Life {
         let fraction = self.fraction();
         let rotation = self.rotation.clone();
         let Some(member) = self.member_mut(id) else { return };
-        let rotate_at = schedule::rotate_at(member.sent, member.end, &rotation, fraction);
+        let rotate_at = member.rotate_at(&rotation, fraction);
+        let issue_at = member.issue_at(&rotation, rotate_at);
         member.stage = Stage::Active { rotate_at };
         self.effects.push(Effect::Activate(id));
         self.tell(Notice::Activated { id, before });
@@ -308,7 +312,7 @@ impl Life {
         }
         self.activations = self.activations.saturating_add(1);
         self.refused = 0;
-        self.next_issue = Some(rotate_at);
+        self.next_issue = Some(if self.outdated { now } else { issue_at });
     }
 
     /// Lets the active user serve on past its end while nobody can be asked for another.
@@ -408,6 +412,7 @@ impl Life {
     fn issue(&mut self, now: Moment) {
         if self.issue_due().is_some_and(|due| due <= now) {
             self.issuing = true;
+            self.outdated = false;
             self.last_issue = Some(now);
             self.effects.push(Effect::Issue(self.next_id));
         }

@@ -93,6 +93,17 @@ pub(crate) fn grew(before: Moment, after: Moment, sent: Moment) -> bool {
     gained >= GAP && gained >= sent.until(after) / 20
 }
 
+/// Whether the answer to a renewal, asked for at `sent`, gives about as much as the `longest` before.
+/// Near max_ttl and the token's cap it does not: the next would give less still.
+pub(crate) fn is_full(longest: Duration, sent: Moment, end: Moment) -> bool {
+    sent.until(end) >= longest * 9 / 10
+}
+
+/// When the next user is asked for although a renewal was, at `renew_at`, and has no answer yet.
+pub(crate) fn issue_unanswered_at(renew_at: Moment, close: Moment) -> Moment {
+    renew_at + renew_at.until(close) / 2
+}
+
 /// How long to wait after the `failures`-th failure in a row (from 1).
 ///
 /// `left` is the time until the user that serves now must stop, `None` if
@@ -289,6 +300,22 @@ mod tests {
         assert!(!grew(at(8_000), at(8_100), at(6_400)));
         assert!(!grew(at(30_000), at(30_000), at(29_000)));
         assert!(!grew(at(30_000), at(20_000), at(12_000)));
+    }
+
+    #[test]
+    fn an_answer_that_gives_less_than_before_is_not_full() {
+        for (longest, given, full) in [
+            (6_000, 6_000, true),
+            (6_000, 5_400, true),
+            (6_000, 5_399, false),
+            (6_000, 0, false),
+            (0, 0, true),
+        ] {
+            let found = is_full(Duration::from_millis(longest), at(9_000), at(9_000 + given));
+            assert_eq!(found, full, "{longest} {given}");
+        }
+        assert_eq!(issue_unanswered_at(at(4_200), at(5_400)), at(4_800));
+        assert_eq!(issue_unanswered_at(at(5_400), at(5_000)), at(5_400));
     }
 
     #[test]

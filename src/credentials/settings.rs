@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::local::LocalSettings;
+use super::vault::LoginPace;
 use crate::secret::Secret;
 
 /// When users are replaced and how their connections end (`[rotation]`).
@@ -21,6 +22,20 @@ pub struct RotationSettings {
     pub watch_interval: Duration,
     /// How long past its end a user may serve while the source is unreachable.
     pub outage_grace: Duration,
+    /// Which users are given more time.
+    pub renew: RenewPolicy,
+}
+
+/// When a lease is renewed (`rotation.renew`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RenewPolicy {
+    /// While a replaced user drains, and where the next one is late.
+    #[default]
+    WhileDraining,
+    /// Also ahead of need, and the next user comes when the source gives no full life any more.
+    UntilMax,
+    /// No lease is.
+    Never,
 }
 
 impl Default for RotationSettings {
@@ -32,6 +47,7 @@ impl Default for RotationSettings {
             revoked_grace: Duration::from_secs(5),
             watch_interval: Duration::from_secs(1),
             outage_grace: Duration::ZERO,
+            renew: RenewPolicy::default(),
         }
     }
 }
@@ -73,15 +89,23 @@ pub struct VaultSettings {
     pub timeout: Duration,
     /// The login.
     pub auth: VaultAuth,
+    /// What Vault refused so far; shared by all clones of these settings.
+    pub pace: LoginPace,
 }
 
 /// A way to get a token (`[vault.auth]`).
 #[derive(Debug, Clone)]
 pub enum VaultAuth {
-    /// A token that was given to us (`token_file`, VAULT_TOKEN): shared by all generations, never revoked by us.
+    /// A token that was given to us (VAULT_TOKEN): shared by all generations, never revoked by us.
     Token {
         /// The token.
         token: Secret,
+    },
+    /// As [`VaultAuth::Token`], in a file that somebody else keeps up to date (an Agent's sink, `vault login`):
+    /// a new content is a new token, and a new generation is issued under it.
+    TokenFile {
+        /// The file; blanks and line breaks round the token do not count.
+        file: PathBuf,
     },
     /// AppRole: a login of its own for each generation.
     AppRole {
@@ -93,5 +117,43 @@ pub enum VaultAuth {
         secret_id_file: Option<PathBuf>,
         /// The secret id itself (from the environment).
         secret_id: Option<Secret>,
+        /// What is given is a token that Vault gives the secret id for, once.
+        wrapped: bool,
+    },
+    /// The service account of a pod: a login of its own for each generation.
+    Kubernetes {
+        /// Where the method is mounted, `kubernetes` unless set.
+        mount: String,
+        /// The role at Vault.
+        role: String,
+        /// The projected token, read anew at each login.
+        jwt_file: PathBuf,
+    },
+    /// A signed token of somebody whom Vault trusts: a login of its own for each generation.
+    Jwt {
+        /// Where the method is mounted, `jwt` unless set.
+        mount: String,
+        /// The role at Vault.
+        role: String,
+        /// The token, read anew at each login.
+        jwt_file: PathBuf,
+    },
+    /// User name and password: a login of its own for each generation.
+    Userpass {
+        /// Where the method is mounted, `userpass` unless set.
+        mount: String,
+        /// The name.
+        username: String,
+        /// The file that holds the password, read anew at each login.
+        password_file: Option<PathBuf>,
+        /// The password itself (from the environment).
+        password: Option<Secret>,
+    },
+    /// [`VaultSettings::client_cert`]: a login of its own for each generation.
+    Cert {
+        /// Where the method is mounted, `cert` unless set.
+        mount: String,
+        /// The role that is to match; without it Vault tries all.
+        name: Option<String>,
     },
 }

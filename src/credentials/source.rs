@@ -36,9 +36,19 @@ impl Term {
 pub struct Grant {
     /// Vault's lease id, or the local source's own name for it.
     pub lease_id: String,
-    /// The token that was logged in for this one lease and ends with it;
-    /// `None` where the source shares a token it was given.
-    pub own_token: Option<Secret>,
+    /// The token that the user was issued under, whose end is the user's end.
+    pub token: LeaseToken,
+}
+
+/// Whose token a lease hangs on.
+#[derive(Debug, Clone)]
+pub enum LeaseToken {
+    /// The source knows no tokens.
+    None,
+    /// Logged in for this one lease; ends with it.
+    Own(Secret),
+    /// Given to us, and shared by leases: never revoked by us.
+    Shared(Secret),
 }
 
 /// One issued user.
@@ -83,6 +93,16 @@ pub enum SourceError {
     },
 }
 
+/// What a look for users of an earlier run came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// How many were removed.
+    pub removed: usize,
+    /// How many belong to another run that may still be there: of another instance that lives,
+    /// or of one that PostgreSQL has not missed yet.
+    pub in_use: usize,
+}
+
 /// Issues, renews and revokes users. One per pool.
 ///
 /// Every method is bounded in time by the source's own settings, is cancel
@@ -94,11 +114,16 @@ pub trait Source: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
 
     /// Removes what an earlier crash left behind, where the source can tell
-    /// its own users beyond doubt. Returns how many were removed. When the first
-    /// try fails it is called again later, while [`Source::issue`] runs and users
+    /// its own users beyond doubt. It is called again later, while [`Source::issue`] runs and users
     /// of this process live: it must leave those alone.
-    async fn recover(&self) -> Result<usize, SourceError> {
-        Ok(0)
+    async fn recover(&self) -> Result<Recovery, SourceError> {
+        Ok(Recovery::default())
+    }
+
+    /// Resolves when what users are issued with was replaced (another token in a file) since
+    /// the last [`Source::issue`]: a reason for a new user at once. Each replacement is told once.
+    async fn changed(&self) {
+        std::future::pending().await
     }
 
     /// Makes one user. Never called twice at once for one pool.
@@ -109,4 +134,7 @@ pub trait Source: Send + Sync + 'static {
 
     /// Removes one user now. Revoking what is already gone is success.
     async fn revoke(&self, issued: &Issued) -> Result<(), SourceError>;
+
+    /// Gives back what outlives single users. Called once, when no user is left.
+    async fn close(&self) {}
 }

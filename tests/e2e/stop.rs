@@ -32,7 +32,8 @@ async fn a_signal_ends_it_in_order(signal: Signal) {
     let asked = Instant::now();
     proxy.signal(signal);
     proxy.step("stopping: transactions may end, then every user is revoked", PATIENCE, |_| true).await;
-    late.write_all(b"\0\0\0\x2d\0\x03\0\0user\0late\0database\0app\0TimeZone\0UTC\0\0").await.unwrap();
+    // Where the machine was too slow to let it in, the kernel has closed it by now.
+    let _ = late.write_all(b"\0\0\0\x2d\0\x03\0\0user\0late\0database\0app\0TimeZone\0UTC\0\0").await;
     let mut answer = Vec::new();
     let answered = tokio::time::timeout(PROMPT, late.read_to_end(&mut answer)).await;
     let answer = String::from_utf8_lossy(&answer);

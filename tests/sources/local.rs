@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold::clock::Moment;
-use leasehold::credentials::{LocalSettings, LocalSource, Source, SourceError};
+use leasehold::credentials::{LeaseToken, LocalSettings, LocalSource, Source, SourceError};
 use tempfile::NamedTempFile;
 
 use crate::or_skip;
@@ -64,7 +64,7 @@ async fn a_user_is_made_renewed_and_dropped_by_an_admin_who_is_no_superuser() {
     let issued = source.issue().await.unwrap();
     assert!(can_use(&postgres, &issued).await);
     assert_eq!((issued.term.lease, issued.term.token_end), (Duration::from_secs(60), None));
-    assert!(issued.grant.own_token.is_none() && issued.term.renewable);
+    assert!(matches!(issued.grant.token, LeaseToken::None) && issued.term.renewable);
     // VALID UNTIL is the lease's end and 5 s, less the fraction of a second that the format drops.
     let life = valid_for(&postgres, &issued.login.user).await;
     let left = Moment::now().until(issued.term.end()).as_secs_f64();
@@ -195,9 +195,9 @@ async fn recover_removes_what_a_crash_left_and_nothing_else() {
 
     // The last session ends, or the user's end passes: then it goes too.
     drop(session);
-    let gone = wait_until(Duration::from_secs(60), async || next.recover().await.unwrap() == 1).await;
+    let gone = wait_until(Duration::from_secs(60), async || next.recover().await.unwrap().removed == 1).await;
     assert!(gone);
-    assert_eq!(next.recover().await.unwrap(), 0);
+    assert_eq!(next.recover().await.unwrap().removed, 0);
 
     // A restart of the server takes all locks; who lives has its own again soon, unasked.
     let mut postgres = postgres;
@@ -209,7 +209,7 @@ async fn recover_removes_what_a_crash_left_and_nothing_else() {
     })
     .await;
     assert!(held, "a living instance did not take its lock again");
-    assert_eq!(next.recover().await.unwrap(), 0);
+    assert_eq!(next.recover().await.unwrap().removed, 0);
     living.revoke(&kept).await.unwrap();
 }
 

@@ -3,9 +3,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::CertFiles;
 
 /// What a peer does with a request.
 pub enum Answer {
@@ -49,13 +53,50 @@ impl Peer {
         Self { address, requests, task }
     }
 
+    /// As [`Peer::start`], over TLS.
+    pub async fn start_tls(
+        files: &CertFiles,
+        script: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let chain = CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("https://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (seen, script) = (Arc::clone(&requests), Arc::new(script));
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, script, seen) = (acceptor.clone(), Arc::clone(&script), Arc::clone(&seen));
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(stream, script, seen).await;
+                    }
+                });
+            }
+        })
+        .abort_handle();
+        Self { address, requests, task }
+    }
+
     /// All requests so far.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-async fn serve<F: Fn(&str) -> Answer>(mut stream: TcpStream, script: Arc<F>, seen: Arc<Mutex<Vec<String>>>) {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin, F: Fn(&str) -> Answer>(
+    mut stream: S,
+    script: Arc<F>,
+    seen: Arc<Mutex<Vec<String>>>,
+) {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -79,6 +120,7 @@ async fn serve<F: Fn(&str) -> Answer>(mut stream: TcpStream, script: Arc<F>, see
                             body.len()
                         );
                         stream.write_all(answer.as_bytes()).await.ok();
+                        stream.shutdown().await.ok();
                         return;
                     }
                 }

@@ -23,6 +23,7 @@ fn approle(address: &str) -> VaultSettings {
         role_id: "r".into(),
         secret_id_file: None,
         secret_id: Some("the-secret-id".to_owned().into()),
+        wrapped: false,
     };
     settings(address, auth)
 }

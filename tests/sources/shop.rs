@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leasehold::credentials::{Issued, SourceError, VaultAuth, VaultSettings, VaultSource};
+use leasehold::credentials::{Issued, LoginPace, SourceError, VaultAuth, VaultSettings, VaultSource};
 use tempfile::TempDir;
 
 use crate::support::{Missing, Postgres, Vault, VaultOptions, wait_until};
@@ -69,6 +69,7 @@ impl Shop {
                 role_id: self.role_id.clone(),
                 secret_id_file: Some(self.secret_id_file()),
                 secret_id: None,
+                wrapped: false,
             },
         )
     }
@@ -126,6 +127,7 @@ pub fn settings(address: &str, auth: VaultAuth) -> VaultSettings {
         skip_verify: false,
         timeout: Duration::from_secs(10),
         auth,
+        pace: LoginPace::default(),
     }
 }
 

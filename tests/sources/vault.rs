@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leasehold::clock::Moment;
-use leasehold::credentials::{Source, VaultAuth, VaultSettings, VaultSource};
+use leasehold::credentials::{LeaseToken, Source, VaultAuth, VaultSettings, VaultSource};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -84,7 +84,7 @@ async fn a_given_token_is_shared_renewed_and_bounds_every_user() {
         VaultSource::new(settings(&shop.vault.address(), token_auth(&format!("{given}\n"))), PATH.into())
             .unwrap();
     let issued = source.issue().await.unwrap();
-    assert!(issued.grant.own_token.is_none());
+    assert!(matches!(issued.grant.token, LeaseToken::Shared(_)));
     assert!(shop.can_use(&issued).await);
     let life = issued.term.sent.until(issued.term.end());
     assert!(life <= Duration::from_secs(60) && life > Duration::from_secs(55), "{life:?}");
@@ -205,6 +205,7 @@ async fn a_refusal_says_what_to_do_and_leaves_no_login_behind() {
             role_id: role_id.into(),
             secret_id_file: None,
             secret_id,
+            wrapped: false,
         };
         VaultSource::new(settings(&shop.vault.address(), auth), PATH.into()).unwrap()
     };

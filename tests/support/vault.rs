@@ -234,6 +234,15 @@ impl Vault {
         answer
     }
 
+    /// As [`Vault::root`], with the answer wrapped: the wrapping token.
+    pub async fn wrapped(&self, path: &str, body: Value) -> String {
+        let request = self.http.post(format!("{}/v1/{path}", self.address()));
+        let request = request.header("X-Vault-Token", &self.root_token).header("X-Vault-Wrap-TTL", "300s");
+        let text = request.body(body.to_string()).send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        answer["wrap_info"]["token"].as_str().unwrap().to_owned()
+    }
+
     /// Mounts the database engine at `database/` (if that is not done yet), with the
     /// cluster's superuser as Vault's admin of `role.dbname`, and writes the role.
     pub async fn setup_database(&self, postgres: &Postgres, role: &DatabaseRole) {

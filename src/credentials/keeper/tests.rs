@@ -15,7 +15,7 @@ use crate::credentials::fleet::{CutReason, Fleet, SurveyError, UserState, Verify
 use crate::credentials::generation::{Generation, GenerationId, Login};
 use crate::credentials::life::GenerationState;
 use crate::credentials::settings::RotationSettings;
-use crate::credentials::source::{Grant, Issued, Source, SourceError, Term};
+use crate::credentials::source::{Grant, Issued, LeaseToken, Recovery, Source, SourceError, Term};
 use crate::secret::Secret;
 
 const PASSWORD: &str = "a-password-nobody-may-read";
@@ -63,14 +63,14 @@ impl Source for World {
         "fake"
     }
 
-    async fn recover(&self) -> Result<usize, SourceError> {
+    async fn recover(&self) -> Result<Recovery, SourceError> {
         if self.recover_fails.load(Ordering::Relaxed) {
             return Err(SourceError::Unavailable {
                 message: "no admin connection".into(),
                 retry_after: None,
             });
         }
-        Ok(3)
+        Ok(Recovery { removed: 3, in_use: 1 })
     }
 
     async fn issue(&self) -> Result<Issued, SourceError> {
@@ -79,7 +79,7 @@ impl Source for World {
         self.users.lock().unwrap().insert(user.clone(), UserState::Alive);
         Ok(Issued {
             login: Login { user: user.clone(), password: Secret::new(PASSWORD.into()) },
-            grant: Grant { lease_id: format!("lease/{user}"), own_token: None },
+            grant: Grant { lease_id: format!("lease/{user}"), token: LeaseToken::None },
             term: Term { sent: Moment::now(), lease: self.lease, token_end: None, renewable: false },
         })
     }

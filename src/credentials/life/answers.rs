@@ -9,6 +9,7 @@ use crate::clock::Moment;
 use crate::credentials::fleet::{UserState, VerifyError};
 use crate::credentials::generation::GenerationId;
 use crate::credentials::schedule::{self, GAP, Trouble};
+use crate::credentials::settings::RenewPolicy;
 use crate::credentials::source::{SourceError, Term};
 
 /// Users that die within this time of one another are not replaced at once.
@@ -55,6 +56,8 @@ impl Life {
                     self.next_issue = Some(now);
                 }
             }
+            Event::SourceChanged if self.may_rotate() => self.next_issue = Some(now),
+            Event::SourceChanged => self.outdated = true,
             Event::Shutdown(by) => self.shutdown(now, by),
             Event::Tick => {}
         }
@@ -98,7 +101,8 @@ impl Life {
             SourceError::Unavailable { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let retry_in = self.retry_in(now, trouble, self.troubles, asked);
+        let retry_in =
+            if self.outdated { Duration::ZERO } else { self.retry_in(now, trouble, self.troubles, asked) };
         self.next_issue = Some(now + retry_in);
         let time_left = self.time_left(now);
         self.tell(Notice::IssueFailed {
@@ -175,6 +179,7 @@ impl Life {
 
     fn renewed(&mut self, now: Moment, id: GenerationId, term: &Term) {
         let end = term.end();
+        let (fraction, rotation) = (self.fraction(), self.rotation.clone());
         let Some(member) = self.member_mut(id) else { return };
         if member.renewal != Renewal::InFlight {
             return;
@@ -192,12 +197,23 @@ impl Life {
             *cancelled = false;
         }
         (member.sent, member.end) = (term.sent, end);
+        member.capped = !schedule::is_full(member.longest, term.sent, end);
         member.longest = member.longest.max(term.sent.until(end));
         // An answer that gives nothing must not cost an extended user its handover.
         member.extended = member.extended.map(|until| until.min(now + HANDOVER)).filter(|until| end < *until);
         let served_end = member.served_end();
+        let turn = rotation.renew == RenewPolicy::UntilMax && member.is_active();
+        let issue_at = turn.then(|| {
+            let rotate_at = member.rotate_at(&rotation, fraction);
+            member.stage = Stage::Active { rotate_at };
+            member.issue_at(&rotation, rotate_at)
+        });
         self.effects.push(Effect::MoveEnd(id, served_end));
         self.tell(Notice::Renewed { id, again });
+        if let Some(issue_at) = issue_at {
+            // What is due by now was asked for by somebody, or has been asked for.
+            self.next_issue = self.next_issue.map(|at| if at > now { issue_at } else { at });
+        }
     }
 
     fn renew_failed(&mut self, now: Moment, id: GenerationId, error: &SourceError) {
@@ -207,10 +223,13 @@ impl Life {
             _ => (Some(Trouble::Denied), None),
         };
         let fraction = self.fraction();
+        let (until_max, untroubled) = (self.rotation.renew == RenewPolicy::UntilMax, self.troubles == 0);
         let Some(member) = self.member_mut(id) else { return };
         if member.renewal != Renewal::InFlight {
             return;
         }
+        // Once, so that no backoff of the calls for a user is cut short again and again.
+        let issue_instead = until_max && untroubled && member.is_active() && member.renew_failures == 0;
         member.renew_failures = member.renew_failures.saturating_add(1);
         let left = Some(now.until(member.deadline().close));
         let retry_in =
@@ -219,6 +238,9 @@ impl Life {
         if retry_in.is_none() {
             // A lease that is gone took its user with it, or will.
             self.survey.suspected = true;
+        }
+        if issue_instead {
+            self.next_issue = self.next_issue.map(|at| at.min(now));
         }
         self.tell(Notice::RenewFailed { id, error: error.to_string(), retry_in });
     }

@@ -42,6 +42,9 @@ pub(crate) enum Event {
     Suspicion,
     /// An operator wants a new generation now.
     Rotate,
+    /// What users are issued with was replaced: those that are there, and those on their way, are
+    /// to be followed by another.
+    SourceChanged,
     /// Stop: everything is to be revoked by this moment.
     Shutdown(Moment),
     /// Time passed.

@@ -8,7 +8,7 @@ use crate::clock::Moment;
 use crate::credentials::fleet::CutReason;
 use crate::credentials::generation::GenerationId;
 use crate::credentials::schedule::{self, Deadline};
-use crate::credentials::settings::RotationSettings;
+use crate::credentials::settings::{RenewPolicy, RotationSettings};
 use crate::credentials::source::Term;
 
 /// How long a cut generation may take to report that it is drained.
@@ -36,7 +36,7 @@ pub(super) enum Stage {
         until: Moment,
     },
     Active {
-        /// When the next user was due.
+        /// When the next user is due, or a renewal that takes its place.
         rotate_at: Moment,
     },
     Retiring {
@@ -74,6 +74,8 @@ pub(super) struct Member {
     pub(super) end: Moment,
     /// The longest that was granted at a time.
     pub(super) longest: Duration,
+    /// The latest renewal gave less than that.
+    pub(super) capped: bool,
     /// Past its end while the source is unreachable: until then.
     pub(super) extended: Option<Moment>,
     /// When the user was found gone.
@@ -92,6 +94,7 @@ impl Member {
             sent: term.sent,
             end: term.end(),
             longest: term.sent.until(term.end()),
+            capped: false,
             extended: None,
             gone: None,
             renewal: if term.renewable { Renewal::From(term.sent) } else { Renewal::Exhausted },
@@ -183,15 +186,37 @@ impl Member {
         Some(if cancelled { deadline.cut } else { deadline.cancel })
     }
 
-    /// When to ask for more time: for a generation that drains, and for one
-    /// that should have been replaced by now.
+    /// When its turn to serve is over: when of a whole life, up to its end, no more is left than
+    /// [`RotationSettings::at`] leaves.
+    pub(super) fn rotate_at(&self, rotation: &RotationSettings, fraction: f64) -> Moment {
+        schedule::rotate_at(self.end - self.longest, self.end, rotation, fraction)
+    }
+
+    /// When the next user is to be asked for, with its turn over at `rotate_at`.
+    pub(super) fn issue_at(&self, rotation: &RotationSettings, rotate_at: Moment) -> Moment {
+        if self.is_renewed_instead(rotation) {
+            schedule::issue_unanswered_at(rotate_at, self.lease_deadline().close)
+        } else {
+            rotate_at
+        }
+    }
+
+    /// Whether it is given more time where the next user would be asked for.
+    fn is_renewed_instead(&self, rotation: &RotationSettings) -> bool {
+        let may = rotation.renew == RenewPolicy::UntilMax && self.renewal != Renewal::Exhausted;
+        may && !self.capped && self.renew_failures == 0
+    }
+
+    /// When to ask for more time: for a generation that drains, for one that should have been
+    /// replaced by now, and for one that is to serve on. Never if the operator says so.
     pub(super) fn renew_due(&self, rotation: &RotationSettings, replaced: bool) -> Option<Moment> {
         let Renewal::From(not_before) = self.renewal else { return None };
-        if self.gone.is_some() {
+        if self.gone.is_some() || rotation.renew == RenewPolicy::Never {
             return None;
         }
         let usual = schedule::renew_at(self.sent, self.end);
         let due = match self.stage {
+            Stage::Active { rotate_at } if !replaced && self.is_renewed_instead(rotation) => rotate_at,
             Stage::Active { rotate_at } if !replaced => {
                 let close = self.lease_deadline().close;
                 usual.max(rotate_at + rotate_at.until(close) / 2)

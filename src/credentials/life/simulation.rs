@@ -18,7 +18,7 @@ use crate::clock::Moment;
 use crate::credentials::fleet::{SurveyError, UserState, VerifyError};
 use crate::credentials::generation::GenerationId;
 use crate::credentials::schedule::Deadline;
-use crate::credentials::settings::RotationSettings;
+use crate::credentials::settings::{RenewPolicy, RotationSettings};
 use crate::credentials::source::{SourceError, Term};
 
 #[derive(Debug)]
@@ -77,6 +77,7 @@ impl Sim {
         let rotation = RotationSettings {
             outage_grace: ms(world.outage_grace),
             drain_timeout: ms(world.drain_timeout),
+            renew: world.renew,
             ..RotationSettings::default()
         };
         Self {
@@ -331,6 +332,7 @@ impl Sim {
                 self.user(id).served_end = end;
             }
             Effect::Renew(id) => {
+                assert_ne!(self.rotation.renew, RenewPolicy::Never, "renewed");
                 let (after, error) = self.call();
                 let User { born, vault_end, .. } = *self.user(id);
                 let event = match error {

@@ -9,6 +9,7 @@ use crate::credentials::generation::GenerationId;
 use crate::credentials::settings::RotationSettings;
 use crate::credentials::source::{SourceError, Term};
 
+mod renewal;
 mod script;
 
 use self::script::Script;
@@ -382,6 +383,19 @@ fn rotate_is_taken_once_and_not_while_one_is_on_its_way() {
     s.tell(Event::Verified(G2));
     s.tell(Event::Warmed(G2));
     assert!(s.life.may_rotate());
+}
+
+#[test]
+fn a_source_that_changes_while_a_user_is_on_its_way_gets_another_one_after_it() {
+    let mut s = Script::plain();
+    s.first(s.term(3_600_000));
+    s.now = s.now + ms(1_000);
+    assert_eq!(s.tell(Event::SourceChanged), [Effect::Issue(G2)]);
+    assert_eq!(s.tell(Event::SourceChanged), []);
+    s.tell(Event::Issued(s.term(3_600_000)));
+    s.tell(Event::Verified(G2));
+    s.now = s.now + ms(1_000);
+    assert!(s.tell(Event::Warmed(G2)).contains(&Effect::Issue(G2.next())));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::identity::{Instance, LOCK_CLASS, maker, new_comment, new_name, new_pa
 use super::settings::LocalSettings;
 use super::template::{Values, fill};
 use crate::clock::Moment;
-use crate::credentials::{Grant, Issued, Login, Source, SourceError, Term};
+use crate::credentials::{Grant, Issued, LeaseToken, Login, Recovery, Source, SourceError, Term};
 
 /// What a role outlives its lease by, as in Vault.
 const SLACK: Duration = Duration::from_secs(5);
@@ -201,11 +201,15 @@ impl LocalSource {
         Ok(found)
     }
 
-    async fn recover_all(&self, client: &mut Client) -> Result<usize, SourceError> {
+    async fn recover_all(&self, client: &mut Client) -> Result<Recovery, SourceError> {
         let doing = "looking for users of an earlier crash";
-        let mut removed = 0_usize;
+        let mut found = Recovery::default();
         for (name, instance, unused) in self.signed(client).await.map_err(|e| describe(&e, doing))? {
-            if instance == self.instance || !unused {
+            if instance == self.instance {
+                continue;
+            }
+            if !unused {
+                found.in_use = found.in_use.saturating_add(1);
                 continue;
             }
             // Whoever gets a dead instance's lock alone is its only executor.
@@ -213,6 +217,7 @@ impl LocalSource {
             let lock = "SELECT pg_catalog.pg_try_advisory_lock($1, $2)";
             let row = client.query_one(lock, &[&LOCK_CLASS, &key]).await.map_err(|e| describe(&e, doing))?;
             if !row.try_get::<_, bool>(0).map_err(|e| describe(&e, doing))? {
+                found.in_use = found.in_use.saturating_add(1);
                 continue;
             }
             let outcome = self.remove(client, &name).await;
@@ -221,14 +226,14 @@ impl LocalSource {
             match outcome {
                 Ok(true) => {
                     tracing::info!(user = name, "removed a user that an earlier run left behind");
-                    removed = removed.saturating_add(1);
+                    found.removed = found.removed.saturating_add(1);
                 }
                 Ok(false) => {}
                 // One that cannot be dropped must not keep the others.
                 Err(error) => tracing::warn!(user = name, %error, "a user of an earlier run stays"),
             }
         }
-        Ok(removed)
+        Ok(found)
     }
 }
 
@@ -244,7 +249,7 @@ impl Source for LocalSource {
     /// Advisory locks belong to one database: all proxies of a server should
     /// use the same database in their admin URLs, and every pool that shares a
     /// server with another one its own name.
-    async fn recover(&self) -> Result<usize, SourceError> {
+    async fn recover(&self) -> Result<Recovery, SourceError> {
         self.with_admin("looking for users of an earlier crash", async |client| {
             self.recover_all(client).await
         })
@@ -275,7 +280,7 @@ impl Source for LocalSource {
         .await?;
         self.unsettled().retain(|other| *other != name);
         Ok(Issued {
-            grant: Grant { lease_id: lease_id(&name, sent), own_token: None },
+            grant: Grant { lease_id: lease_id(&name, sent), token: LeaseToken::None },
             login: Login { user: name, password },
             term: Term { sent, lease, token_end: None, renewable: lease < self.settings.max_ttl },
         })

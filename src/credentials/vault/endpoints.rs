@@ -8,6 +8,7 @@ use rustify::enums::{RequestMethod, RequestType, ResponseType};
 use rustify::errors::ClientError;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
+use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
@@ -90,6 +91,54 @@ impl Endpoint for TokenSelf {
     }
 }
 
+/// `POST auth/MOUNT/login`, for every method. No `Debug`: the body holds a secret.
+pub(super) struct PostLogin {
+    pub(super) path: String,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Endpoint for PostLogin {
+    type Response = IgnoredAny;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        self.path.clone()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::POST
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        Ok(Some(Vec::clone(&self.body)))
+    }
+}
+
+/// `POST sys/wrapping/unwrap` with the wrapping token itself.
+pub(super) struct Unwrap;
+
+impl Endpoint for Unwrap {
+    type Response = IgnoredAny;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        "sys/wrapping/unwrap".to_owned()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::POST
+    }
+}
+
+/// What was wrapped.
+#[derive(Deserialize)]
+pub(super) struct SecretIdData {
+    #[serde(deserialize_with = "secret")]
+    pub(super) secret_id: Secret,
+}
+
 /// What Vault wraps every answer in. No `Debug`: it holds secrets.
 #[derive(Deserialize)]
 pub(super) struct Reply<T> {
@@ -116,6 +165,9 @@ pub(super) struct Auth {
     pub(super) client_token: Secret,
     #[serde(default)]
     pub(super) lease_duration: u64,
+    /// How many calls it is good for; 0: any number.
+    #[serde(default)]
+    pub(super) num_uses: i64,
 }
 
 /// The part of `auth/token/lookup-self` that matters here.
@@ -125,6 +177,9 @@ pub(super) struct TokenData {
     pub(super) ttl: u64,
     #[serde(default)]
     pub(super) renewable: Option<bool>,
+    /// How many calls are left after this one; 0: any number.
+    #[serde(default)]
+    pub(super) num_uses: i64,
     /// Null for a token that never ends.
     #[serde(default)]
     pub(super) expire_time: Option<String>,

@@ -4,7 +4,7 @@
 //! OpenBao's `BAO_` spelling of each wins. An empty value counts as not set, as
 //! in Vault's own client.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::secret::Secret;
@@ -16,6 +16,8 @@ pub struct VaultEnvironment {
     pub address: Option<String>,
     /// VAULT_TOKEN.
     pub token: Option<Secret>,
+    /// `.vault-token` in HOME, where `vault login` leaves the token; it may not be there.
+    pub token_file: Option<PathBuf>,
     /// VAULT_NAMESPACE.
     pub namespace: Option<String>,
     /// VAULT_CACERT.
@@ -85,6 +87,9 @@ pub fn from_environment(lookup: impl Fn(&str) -> Option<String>) -> Result<Vault
     Ok(VaultEnvironment {
         address: text("AGENT_ADDR").or_else(|| text("ADDR")),
         token: text("TOKEN").map(Secret::new),
+        token_file: lookup("HOME")
+            .filter(|home| !home.is_empty())
+            .map(|home| Path::new(&home).join(".vault-token")),
         namespace: text("NAMESPACE"),
         ca_file: path("CACERT"),
         ca_bytes: text("CACERT_BYTES"),
@@ -156,6 +161,7 @@ mod tests {
         assert_eq!(address(&[("VAULT_ADDR", "a"), ("VAULT_AGENT_ADDR", "g")]).as_deref(), Some("g"));
         let all = read(&[
             ("VAULT_TOKEN", "t"),
+            ("HOME", "/home/me"),
             ("VAULT_NAMESPACE", "n"),
             ("VAULT_CACERT", "/ca"),
             ("VAULT_CACERT_BYTES", "pem"),
@@ -168,6 +174,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(all.token.as_ref().map(Secret::expose), Some("t"));
+        assert_eq!(all.token_file, Some(PathBuf::from("/home/me/.vault-token")));
         assert_eq!(all.skip_verify, None);
         assert_eq!(all.timeout, Some(Duration::from_secs(90)));
         assert_eq!(all.ca_path, Some(PathBuf::from("/dir")));

@@ -60,13 +60,51 @@ fn shortened(text: &str) -> String {
     }
 }
 
+/// The ways to log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    AppRole,
+    Kubernetes,
+    Jwt,
+    Userpass,
+    Cert,
+}
+
+impl Method {
+    /// Why a login may be refused, in the words of the configuration and of Vault's roles.
+    fn what_to_check(self) -> &'static str {
+        match self {
+            Self::AppRole => {
+                "role_id, the secret id and its uses, ttl and CIDR bounds; \
+                 five bad logins lock the role id for 15 minutes for everybody"
+            }
+            Self::Kubernetes => {
+                "vault.auth.role, the service accounts, namespaces and audience that it is bound to, \
+                 and whether Vault may review tokens (system:auth-delegator)"
+            }
+            Self::Jwt => {
+                "vault.auth.role, and the end, issuer, audience and claims of the token in vault.auth.jwt_file"
+            }
+            Self::Userpass => {
+                "vault.auth.username and the password; \
+                 five bad logins lock the name for 15 minutes for everybody"
+            }
+            Self::Cert => {
+                "whether a role at Vault trusts vault.client_cert, its names and its end, and vault.auth.name"
+            }
+        }
+    }
+}
+
 /// Which call was refused, for the words and for texts that mean different things.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Call {
     /// `auth/<mount>/login`
-    Login { mount: String },
+    Login { mount: String, method: Method },
     /// `<mount>/creds/<role>`
     Issue { path: String },
+    /// `sys/wrapping/unwrap`
+    Unwrap,
     /// `sys/leases/renew`
     RenewLease,
     /// `sys/leases/revoke`
@@ -83,8 +121,9 @@ impl Call {
     /// The path below `/v1/`.
     pub(super) fn path(&self) -> String {
         match self {
-            Self::Login { mount } => format!("auth/{mount}/login"),
+            Self::Login { mount, .. } => format!("auth/{mount}/login"),
             Self::Issue { path } => path.clone(),
+            Self::Unwrap => "sys/wrapping/unwrap".to_owned(),
             Self::RenewLease => "sys/leases/renew".to_owned(),
             Self::RevokeLease => "sys/leases/revoke".to_owned(),
             Self::LookupSelf => "auth/token/lookup-self".to_owned(),
@@ -116,7 +155,7 @@ pub(super) fn classify(call: &Call, refusal: &Refusal) -> SourceError {
     if text.contains("no handler for route") || text.contains("unsupported path") {
         let mount = path.split('/').next().unwrap_or_default();
         let what = match call {
-            Call::Login { mount } => {
+            Call::Login { mount, .. } => {
                 format!("no auth method is mounted at auth/{mount}; check vault.auth.mount")
             }
             _ => format!("no secrets engine serves {path}; check the mount ({mount}) and the namespace"),
@@ -131,10 +170,13 @@ pub(super) fn classify(call: &Call, refusal: &Refusal) -> SourceError {
         };
     }
     match (call, refusal.status) {
-        (Call::Login { .. }, 400 | 401 | 403) => SourceError::Denied {
+        (Call::Login { method, .. }, 400 | 401 | 403) => SourceError::Denied {
+            message: format!("vault refused the login at {path} ({said}); check {}", method.what_to_check()),
+        },
+        (Call::Unwrap, 400 | 401 | 403) => SourceError::Denied {
             message: format!(
-                "vault refused the AppRole login at {path} ({said}); check role_id, the secret id and its uses, \
-                 ttl and CIDR bounds; five bad logins lock the role id for 15 minutes for everybody"
+                "vault will not unwrap the secret id ({said}): the wrapping token has ended or was used; if \
+                 nobody of yours used it, treat the secret id as stolen; give a new wrapping token"
             ),
         },
         (_, 401 | 403) => SourceError::Denied {

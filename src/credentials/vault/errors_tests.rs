@@ -24,7 +24,7 @@ fn issue() -> Call {
 }
 
 fn login() -> Call {
-    Call::Login { mount: "approle".into() }
+    Call::Login { mount: "approle".into(), method: Method::AppRole }
 }
 
 #[test]

@@ -1,17 +1,23 @@
 //! Users from the database secrets engine of HashiCorp Vault or OpenBao.
 //!
-//! AppRole: each user gets a login of its own, so that its end is one clock
-//! and `revoke-self` removes it under the default policy. A given token is
+//! Where the method can log in again, each user gets a login of its own, so that its end is
+//! one clock and `revoke-self` removes it under the default policy. A given token is
 //! shared by all users, its end bounds them all, and it is never revoked by us.
 
 mod client;
 mod endpoints;
 mod env;
 mod errors;
+mod login;
+mod pace;
 mod redirect;
+mod secret_ids;
 mod source;
+mod tokens;
+mod uses;
 
 pub use env::{VaultEnvError, VaultEnvironment, from_environment};
+pub use pace::LoginPace;
 pub use source::VaultSource;
 
 /// Log directives that keep libraries quiet which log each failed call several

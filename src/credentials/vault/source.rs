@@ -5,26 +5,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
 use vaultrs::api::database::requests::GenerateCredentialsRequest;
 use vaultrs::api::database::responses::GenerateCredentialsResponse;
 
-use super::client::{Client, Failure, header_of_token, read_secret};
-use super::endpoints::{RenewLease, Reply, RevokeLease, TokenData, TokenSelf};
+use super::client::{Client, Failure};
+use super::endpoints::{RenewLease, Reply, RevokeLease, TokenSelf};
 use super::errors::{Call, Refusal};
+use super::tokens::{Life, Token, Tokens, life, renew};
+use super::uses::none_to_spare;
 use crate::clock::Moment;
-use crate::credentials::{Grant, Issued, Login, Source, SourceError, Term, VaultAuth, VaultSettings};
+use crate::credentials::{Grant, Issued, LeaseToken, Login, Source, SourceError, Term, VaultSettings, name};
 use crate::secret::Secret;
 
 /// Users of one dynamic role.
 pub struct VaultSource {
     client: Client,
-    auth: VaultAuth,
+    tokens: Tokens,
     mount: String,
     role: String,
     path: String,
     told_of_revoke: AtomicBool,
-    told_of_lookup: AtomicBool,
 }
 
 impl std::fmt::Debug for VaultSource {
@@ -36,23 +36,6 @@ impl std::fmt::Debug for VaultSource {
     }
 }
 
-/// What `lookup-self` says of a token that something else was refused to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Dead,
-    Alive,
-    /// Refused without a reason: dead on a Vault that does not tell, or not allowed to look itself up.
-    DeadOrMute,
-    /// Could not be asked.
-    Unknown,
-}
-
-/// A token to call with, and when it ends.
-struct Token {
-    secret: Secret,
-    end: Option<Moment>,
-}
-
 impl VaultSource {
     /// Checks the settings and reads the certificates; asks nothing of Vault.
     ///
@@ -61,132 +44,19 @@ impl VaultSource {
         let wrong = |message: String| SourceError::Misconfigured { message };
         let path = path.trim().trim_matches('/').to_owned();
         let (mount, role) = split_path(&path).map_err(wrong)?;
-        match &settings.auth {
-            VaultAuth::Token { token } => {
-                header_of_token(token).map_err(wrong)?;
-            }
-            VaultAuth::AppRole { role_id, mount, .. } => {
-                if role_id.trim().is_empty() {
-                    return Err(wrong("vault.auth.role_id is empty".to_owned()));
-                }
-                if mount.trim_matches('/').is_empty() {
-                    return Err(wrong("vault.auth.mount is empty; the usual one is \"approle\"".to_owned()));
-                }
-            }
-        }
         let client = Client::new(&settings).map_err(wrong)?;
         Ok(Self {
             client,
-            auth: settings.auth,
+            tokens: Tokens::new(settings.auth, settings.pace).map_err(wrong)?,
             mount,
             role,
             path,
             told_of_revoke: AtomicBool::new(false),
-            told_of_lookup: AtomicBool::new(false),
         })
     }
 
-    /// A token for one new user.
-    async fn login(&self) -> Result<Token, SourceError> {
-        match &self.auth {
-            VaultAuth::Token { token } => self.shared_token(token).await,
-            VaultAuth::AppRole { mount, role_id, secret_id_file, secret_id } => {
-                let secret_id = match (secret_id_file, secret_id) {
-                    (Some(file), _) => read_secret(file, "the AppRole secret id")
-                        .await
-                        .map_err(|message| SourceError::Misconfigured { message })?,
-                    (None, Some(secret)) => secret.clone(),
-                    // A role with bind_secret_id=false has none.
-                    (None, None) => Secret::new(String::new()),
-                };
-                self.approle(mount.trim_matches('/'), role_id.trim(), &secret_id).await
-            }
-        }
-    }
-
-    async fn approle(&self, mount: &str, role_id: &str, secret_id: &Secret) -> Result<Token, SourceError> {
-        let call = Call::Login { mount: mount.to_owned() };
-        let endpoint = LoginWithApproleRequest {
-            mount: mount.to_owned(),
-            role_id: role_id.to_owned(),
-            secret_id: secret_id.expose().trim().to_owned(),
-        };
-        let sent = Moment::now();
-        let body = self
-            .client
-            .call(None, endpoint)
-            .await
-            .map_err(|failure| failure.without(secret_id).into_error(&call))?;
-        let reply: Reply<IgnoredAny> =
-            serde_json::from_slice(&body).map_err(|_| foreign(&call, "no Vault answer"))?;
-        let auth = reply.auth.ok_or_else(|| foreign(&call, "no token"))?;
-        header_of_token(&auth.client_token).map_err(|_| foreign(&call, "a token that is none"))?;
-        let mut token = Token { secret: auth.client_token, end: end_after(sent, auth.lease_duration) };
-        if token.end.is_none() {
-            token.end = self.lookup(&token.secret).await.ok().and_then(|(_, end)| end);
-        }
-        Ok(token)
-    }
-
-    /// Renews the given token where that can be done, and learns when it ends.
-    async fn shared_token(&self, secret: &Secret) -> Result<Token, SourceError> {
-        let (renewable, end) = match self.lookup(secret).await {
-            Ok(known) => known,
-            Err(Failure::Refused(refusal)) if refusal.status == 403 && !refusal.names_a_dead_token() => {
-                if !self.told_of_lookup.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        rule = Call::LookupSelf.rule(),
-                        "the token may not look itself up, so its end is not known before it comes: \
-                         it is dead, or its policy lacks this rule"
-                    );
-                }
-                (true, None)
-            }
-            Err(Failure::Refused(refusal)) if refusal.status == 403 => return Err(dead_token(&refusal)),
-            Err(failure) => return Err(failure.into_error(&Call::LookupSelf)),
-        };
-        let mut token = Token { secret: secret.clone(), end };
-        if renewable {
-            match self.renew_token(secret).await {
-                Ok(renewed) => token.end = renewed.or(end),
-                Err(failure) => {
-                    let error = failure.into_error(&Call::RenewSelf);
-                    tracing::debug!(%error, "the token was not renewed, it is used as it is");
-                }
-            }
-        }
-        Ok(token)
-    }
-
-    /// Whether a token can be renewed and when it ends.
-    async fn lookup(&self, secret: &Secret) -> Result<(bool, Option<Moment>), Failure> {
-        let sent = Moment::now();
-        let body = self.client.call(Some(secret), TokenSelf::Lookup).await?;
-        let data = serde_json::from_slice::<Reply<TokenData>>(&body).ok().and_then(|reply| reply.data);
-        let Some(data) = data else {
-            return Err(Failure::Wrong(format!(
-                "{} answered lookup-self with something that is not Vault's; check vault.address",
-                self.client.address()
-            )));
-        };
-        let end = match (data.ttl, data.expire_time) {
-            (0, None) => None,
-            (ttl, _) => Some(sent + Duration::from_secs(ttl)),
-        };
-        Ok((data.renewable.unwrap_or(false) && end.is_some(), end))
-    }
-
-    /// The token's new end; `None` if it has none.
-    async fn renew_token(&self, secret: &Secret) -> Result<Option<Moment>, Failure> {
-        let sent = Moment::now();
-        let body = self.client.call(Some(secret), TokenSelf::Renew).await?;
-        let auth = serde_json::from_slice::<Reply<IgnoredAny>>(&body).ok().and_then(|reply| reply.auth);
-        let auth = auth.ok_or_else(|| Failure::Wrong("renew-self answered without a token".to_owned()))?;
-        Ok(end_after(sent, auth.lease_duration))
-    }
-
     /// One user under a token.
-    async fn credentials(&self, token: &Token, own: bool) -> Result<Issued, SourceError> {
+    async fn credentials(&self, token: &Token) -> Result<Issued, SourceError> {
         let call = Call::Issue { path: self.path.clone() };
         let endpoint = GenerateCredentialsRequest { mount: self.mount.clone(), name: self.role.clone() };
         let sent = Moment::now();
@@ -194,7 +64,7 @@ impl VaultSource {
         let Some(GenerateCredentialsResponse { username, password }) = reply.data else {
             return Err(foreign(&call, "no user"));
         };
-        let login = Login { user: username, password: Secret::new(password) };
+        let login = Login { user: name::kept(&username).to_owned(), password: Secret::new(password) };
         if reply.lease_id.is_empty() || reply.lease_duration == 0 {
             return Err(foreign(&call, "a user without a lease, which is not a dynamic role's"));
         }
@@ -206,25 +76,14 @@ impl VaultSource {
         }
         Ok(Issued {
             login,
-            grant: Grant { lease_id: reply.lease_id, own_token: own.then(|| token.secret.clone()) },
+            grant: Grant { lease_id: reply.lease_id, token: token.for_lease() },
             term: Term {
                 sent,
                 lease: Duration::from_secs(reply.lease_duration),
                 token_end: token.end,
-                renewable: reply.renewable,
+                renewable: reply.renewable && self.tokens.uses.are_spare(&token.secret),
             },
         })
-    }
-
-    /// The token that a user was issued under.
-    fn token_of<'a>(&'a self, issued: &'a Issued) -> Result<&'a Secret, SourceError> {
-        match (&issued.grant.own_token, &self.auth) {
-            (Some(own), _) => Ok(own),
-            (None, VaultAuth::Token { token }) => Ok(token),
-            (None, VaultAuth::AppRole { .. }) => Err(SourceError::Gone {
-                message: "the token of this lease is not known any more; it ends by itself".to_owned(),
-            }),
-        }
     }
 
     /// One call whose answer is parsed; a 403 is looked into before it is reported.
@@ -244,33 +103,22 @@ impl VaultSource {
     /// Tells a dead token from a missing policy.
     async fn explain(&self, call: &Call, token: &Secret, failure: Failure) -> SourceError {
         match failure {
-            Failure::Refused(refusal) if refusal.status == 403 => match self.life(token, &refusal).await {
-                Life::Dead => dead_token(&refusal),
-                Life::DeadOrMute => SourceError::Denied {
-                    message: format!(
-                        "vault denies {} and lookup-self ({}): the token is dead, or its policies lack {} and {}",
-                        call.path(),
-                        refusal.text,
-                        call.rule(),
-                        Call::LookupSelf.rule()
-                    ),
-                },
-                Life::Alive | Life::Unknown => Failure::Refused(refusal).into_error(call),
-            },
+            Failure::Refused(refusal) if refusal.status == 403 => {
+                match life(&self.client, token, &refusal).await {
+                    Life::Dead => dead_token(&refusal),
+                    Life::DeadOrMute => SourceError::Denied {
+                        message: format!(
+                            "vault denies {} and lookup-self ({}): the token is dead, or its policies lack {} and {}",
+                            call.path(),
+                            refusal.text,
+                            call.rule(),
+                            Call::LookupSelf.rule()
+                        ),
+                    },
+                    Life::Alive | Life::Unknown => Failure::Refused(refusal).into_error(call),
+                }
+            }
             failure => failure.into_error(call),
-        }
-    }
-
-    /// Whether a token lives to which `refusal` was given. An outage says nothing about it.
-    async fn life(&self, token: &Secret, refusal: &Refusal) -> Life {
-        if refusal.names_a_dead_token() {
-            return Life::Dead;
-        }
-        match self.lookup(token).await {
-            Ok(_) => Life::Alive,
-            Err(Failure::Refused(refusal)) if refusal.names_a_dead_token() => Life::Dead,
-            Err(Failure::Refused(refusal)) if refusal.status == 403 => Life::DeadOrMute,
-            Err(_) => Life::Unknown,
         }
     }
 
@@ -292,7 +140,7 @@ impl VaultSource {
             Ok(_) => Ok(()),
             Err(Failure::Refused(refusal)) if refusal.says_the_lease_is_gone() => Ok(()),
             Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                let dead = self.life(token, &refusal).await == Life::Dead;
+                let dead = life(&self.client, token, &refusal).await == Life::Dead;
                 if !dead && !self.told_of_revoke.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         user = issued.login.user,
@@ -314,27 +162,40 @@ impl Source for VaultSource {
         "vault"
     }
 
+    async fn close(&self) {
+        self.tokens.close(&self.client).await;
+    }
+
+    async fn changed(&self) {
+        self.tokens.changed().await;
+    }
+
     /// At most four calls (five after a refusal), each bounded by `vault.timeout`.
     async fn issue(&self) -> Result<Issued, SourceError> {
-        let own = matches!(self.auth, VaultAuth::AppRole { .. });
-        let token = self.login().await?;
-        let issued = self.credentials(&token, own).await;
-        if issued.is_err() && own {
+        let token = self.tokens.obtain(&self.client).await?;
+        let issued = if self.tokens.uses.spend(&token.secret) {
+            self.credentials(&token).await
+        } else {
+            Err(none_to_spare(token.own))
+        };
+        if issued.is_err() && token.own && !self.tokens.is_shared(&token.secret) {
             // Neither this login nor a user whose answer got lost shall pile up.
             drop(self.client.call(Some(&token.secret), TokenSelf::Revoke).await);
+            self.tokens.uses.forget(&token.secret);
         }
         issued
     }
 
     async fn renew(&self, issued: &Issued) -> Result<Term, SourceError> {
-        let token = self.token_of(issued)?;
+        let token = token_of(issued)?;
         let mut token_end = issued.term.token_end;
         // Would the token end before the renewed lease? Then it goes first.
-        if token_end.is_some_and(|end| end <= Moment::now() + issued.term.lease) {
-            match self.renew_token(token).await {
+        let token_first = token_end.is_some_and(|end| end <= Moment::now() + issued.term.lease);
+        if token_first && self.tokens.uses.spend(token) {
+            match renew(&self.client, token).await {
                 Ok(end) => token_end = end,
                 Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                    if self.life(token, &refusal).await == Life::Dead {
+                    if life(&self.client, token, &refusal).await == Life::Dead {
                         return Err(gone_with_token(&refusal));
                     }
                 }
@@ -342,12 +203,17 @@ impl Source for VaultSource {
                 Err(_) => {}
             }
         }
+        if !self.tokens.uses.spend(token) {
+            return Err(SourceError::Gone {
+                message: "the token has no use left to renew the lease".to_owned(),
+            });
+        }
         let endpoint = RenewLease { lease_id: &issued.grant.lease_id };
         let sent = Moment::now();
         let body = match self.client.call(Some(token), endpoint).await {
             Ok(body) => body,
             Err(Failure::Refused(refusal)) if refusal.status == 403 => {
-                if self.life(token, &refusal).await == Life::Dead {
+                if life(&self.client, token, &refusal).await == Life::Dead {
                     return Err(gone_with_token(&refusal));
                 }
                 return Err(Failure::Refused(refusal).into_error(&Call::RenewLease));
@@ -360,28 +226,33 @@ impl Source for VaultSource {
             sent,
             lease: Duration::from_secs(reply.lease_duration),
             token_end,
-            renewable: reply.renewable,
+            renewable: reply.renewable && self.tokens.uses.are_spare(token),
         })
     }
 
     async fn revoke(&self, issued: &Issued) -> Result<(), SourceError> {
-        match &issued.grant.own_token {
-            Some(own) => self.revoke_token(issued, own).await,
-            None => match self.token_of(issued) {
-                Ok(token) => self.revoke_lease(issued, token).await,
-                // The login method was changed meanwhile: nothing is left to revoke it with.
-                Err(_) => Ok(()),
-            },
+        match &issued.grant.token {
+            LeaseToken::Own(own) if !self.tokens.is_shared(own) => {
+                self.revoke_token(issued, own).await?;
+                self.tokens.uses.forget(own);
+                Ok(())
+            }
+            // The last use of a token that users share would end them all.
+            LeaseToken::Own(token) | LeaseToken::Shared(token) if !self.tokens.uses.spend(token) => Ok(()),
+            LeaseToken::Own(token) | LeaseToken::Shared(token) => self.revoke_lease(issued, token).await,
+            LeaseToken::None => Ok(()),
         }
     }
 }
 
-/// Zero means no end, as Vault's root token answers.
-fn end_after(sent: Moment, seconds: u64) -> Option<Moment> {
-    (seconds > 0).then(|| sent + Duration::from_secs(seconds))
+fn token_of(issued: &Issued) -> Result<&Secret, SourceError> {
+    match &issued.grant.token {
+        LeaseToken::Own(token) | LeaseToken::Shared(token) => Ok(token),
+        LeaseToken::None => Err(SourceError::Gone { message: "the lease hangs on no token".to_owned() }),
+    }
 }
 
-fn dead_token(refusal: &Refusal) -> SourceError {
+pub(super) fn dead_token(refusal: &Refusal) -> SourceError {
     let text = refusal.said();
     SourceError::Denied {
         message: format!("the vault token is dead: expired, revoked or never valid ({text}); give a new one"),
@@ -393,7 +264,7 @@ fn gone_with_token(refusal: &Refusal) -> SourceError {
     SourceError::Gone { message: format!("the token of the lease has ended, and the lease with it ({text})") }
 }
 
-fn foreign(call: &Call, what: &str) -> SourceError {
+pub(super) fn foreign(call: &Call, what: &str) -> SourceError {
     SourceError::Misconfigured {
         message: format!("{} answered with {what}; check vault.address and credentials.path", call.path()),
     }
@@ -446,12 +317,5 @@ mod tests {
         ] {
             assert!(split_path(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn durations_of_any_size_are_taken() {
-        let now = Moment::now();
-        assert_eq!(end_after(now, 0), None);
-        assert_eq!(end_after(now, u64::MAX), Some(Moment::from_nanos(u64::MAX)));
     }
 }

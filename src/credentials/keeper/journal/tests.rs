@@ -44,8 +44,10 @@ fn driver() -> Driver {
         held: HashMap::from([(ID, held)]),
         tasks: JoinSet::new(),
         if_lost: HashMap::new(),
+        stop_by: None,
         started: true,
         recover_failures: 0,
+        recover_looks: 0,
         last_error: None,
         publisher: watch::channel(KeeperSnapshot::new("fake")).0,
     }

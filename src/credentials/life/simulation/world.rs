@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use crate::credentials::settings::RenewPolicy;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mood {
     Well,
@@ -18,6 +20,7 @@ pub(super) struct World {
     pub(super) max_ttl: u64,
     pub(super) token: Option<u64>,
     pub(super) renewable: bool,
+    pub(super) renew: RenewPolicy,
     pub(super) outage_grace: u64,
     pub(super) drain_timeout: u64,
     /// The source's moods and how long each lasts, before it is well for good.
@@ -41,11 +44,13 @@ pub(super) fn world() -> impl Strategy<Value = World> {
         Just(Mood::Hanging),
         Just(Mood::Flaky)
     ];
+    let renew =
+        prop_oneof![Just(RenewPolicy::WhileDraining), Just(RenewPolicy::UntilMax), Just(RenewPolicy::Never)];
     let lives = (
         prop_oneof![1_000_u64..10_000, 10_000_u64..120_000, Just(3_600_000_u64)],
         1_u64..5,
         proptest::option::of(1_000_u64..200_000),
-        any::<bool>(),
+        (any::<bool>(), renew),
         prop_oneof![Just(0_u64), 1_000_u64..60_000],
         prop_oneof![Just(86_400_000_u64), 0_u64..60_000],
     );
@@ -59,7 +64,7 @@ pub(super) fn world() -> impl Strategy<Value = World> {
     (any::<u64>(), lives, chances, moods, 0_u64..20_000).prop_map(
         |(
             seed,
-            (lease, times, token, renewable, outage_grace, drain_timeout),
+            (lease, times, token, (renewable, renew), outage_grace, drain_timeout),
             chances,
             moods,
             stop_within,
@@ -72,6 +77,7 @@ pub(super) fn world() -> impl Strategy<Value = World> {
                 max_ttl,
                 token,
                 renewable,
+                renew,
                 outage_grace,
                 drain_timeout,
                 moods,

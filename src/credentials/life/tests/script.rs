@@ -76,6 +76,10 @@ impl Script {
         Term { renewable: true, ..self.term(lease) }
     }
 
+    pub(super) fn renewable_minute(&self) -> Term {
+        self.renewable(60_000)
+    }
+
     /// Brings the first generation into use.
     pub(super) fn first(&mut self, term: Term) {
         assert_eq!(self.tell(Event::Start), [Effect::Issue(G1)]);
