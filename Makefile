@@ -36,3 +36,4 @@ bench:
 deps:
 	@scripts/install-deps
 	@scripts/build-vault-server
+	@scripts/install-drivers

@@ -16,5 +16,7 @@ mod random;
 mod scripts;
 #[path = "modes/session.rs"]
 mod session;
+#[path = "modes/together.rs"]
+mod together;
 #[path = "modes/transaction.rs"]
 mod transaction;

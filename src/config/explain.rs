@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Loaded;
 use super::host::Host;
 use super::problem::Origin;
+use super::sslmode::tls_sentence;
 use crate::app::LogFormat;
 use crate::credentials::{
     LocalSettings, RenewPolicy, RotationSettings, SourceSettings, VaultAuth, VaultSettings,
@@ -325,23 +326,6 @@ fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> Stri
             pool.max_prepared_statements,
             "Each connection keeps at most so many prepared statements, for all clients together.",
         );
-    }
-}
-
-fn tls_sentence(mode: SslMode, roots: &SslRoots, over_socket: bool) -> (&'static str, &'static str) {
-    match mode {
-        _ if over_socket => ("disable", "A Unix socket needs no TLS."),
-        SslMode::Disable => ("disable", "No TLS: queries and data are readable on the way."),
-        SslMode::Prefer => ("prefer", "TLS if the server has it, but nobody checks who answers."),
-        SslMode::Require if *roots != SslRoots::System => (
-            "require",
-            "TLS always; as there is a root file, the certificate must be signed by a trusted CA.",
-        ),
-        SslMode::Require => ("require", "TLS always, but nobody checks who answers."),
-        SslMode::VerifyCa => ("verify-ca", "TLS, and the certificate must be signed by a trusted CA."),
-        SslMode::VerifyFull => {
-            ("verify-full", "TLS, and the certificate must be signed by a trusted CA for this host.")
-        }
     }
 }
 

@@ -19,6 +19,7 @@ mod names;
 mod problem;
 mod rotation;
 mod section;
+mod sslmode;
 mod tree;
 mod vault;
 

@@ -262,8 +262,8 @@ impl Relay {
             self.mine.ask(conn, &mut self.to_server);
             return true;
         }
-        if self.mine.is_tied() {
-            return false;
+        if self.mine.stays() {
+            return self.mine.has_doubt();
         }
         self.let_go();
         true

@@ -22,6 +22,8 @@ pub(super) struct Meaning {
     pub(super) forgets: bool,
     /// What ties the session to its upstream from then on.
     pub(super) ties: Ties,
+    /// Something that tied it may be gone.
+    pub(super) unties: bool,
 }
 
 /// A prepared statement that is named in SQL.
@@ -36,6 +38,7 @@ pub(super) struct NameUse {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
+    Prepare,
     Execute,
     Deallocate,
 }
@@ -114,7 +117,6 @@ const PLAIN: &[&str] = &[
     "show",
     "fetch",
     "move",
-    "close",
     "values",
     "table",
     "lock",
@@ -128,7 +130,6 @@ const PLAIN: &[&str] = &[
     "notify",
     "explain",
     "refresh",
-    "unlisten",
 ];
 
 /// Reads a text.
@@ -217,7 +218,11 @@ impl<'a> Reader<'a> {
             b"discard" => self.discard(rest),
             b"deallocate" => self.deallocate(rest),
             b"execute" => self.name_use(Verb::Execute, rest),
-            b"prepare" if !is(rest, 0, "transaction") => self.out.ties.add(Ties::PREPARED),
+            b"prepare" if !is(rest, 0, "transaction") => {
+                self.name_use(Verb::Prepare, rest);
+                self.out.ties.add(Ties::PREPARED);
+            }
+            b"unlisten" | b"drop" | b"close" => self.out.unties = true,
             b"do" | b"call" => self.out.any_setting = true,
             b"listen" => self.out.ties.add(Ties::LISTEN),
             b"load" => self.out.ties.add(Ties::LOADED),
@@ -237,6 +242,8 @@ impl<'a> Reader<'a> {
                 self.set_config(tokens.get(at..).unwrap_or_default());
             } else if contains(name, b"advisory_lock") {
                 self.out.ties.add(Ties::ADVISORY);
+            } else if contains(name, b"advisory_unlock") {
+                self.out.unties = true;
             }
         }
     }
@@ -344,6 +351,7 @@ impl<'a> Reader<'a> {
     }
 
     fn discard(&mut self, tokens: &[Placed<'_>]) {
+        self.out.unties = true;
         if is(tokens, 0, "all") {
             self.out.any_setting = true;
             self.out.resets = true;
@@ -352,6 +360,7 @@ impl<'a> Reader<'a> {
     }
 
     fn deallocate(&mut self, mut tokens: &[Placed<'_>]) {
+        self.out.unties = true;
         if is(tokens, 0, "prepare") && tokens.len() > 1 {
             tokens = tokens.get(1..).unwrap_or_default();
         }

@@ -110,7 +110,10 @@ impl Doubt {
     fn ties_left(&self) -> String {
         let mut sum = String::from("''");
         for (tie, there) in [
-            (Ties::PREPARED, "SELECT 1 FROM pg_catalog.pg_prepared_statements WHERE from_sql"),
+            (
+                Ties::PREPARED,
+                "SELECT 1 FROM pg_catalog.pg_prepared_statements WHERE NOT pg_catalog.starts_with(name, 'leasehold_')",
+            ),
             (Ties::LISTEN, "SELECT 1 FROM pg_catalog.pg_listening_channels()"),
             (
                 Ties::TEMPORARY,

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::answers::Tag;
-use super::owed::{Entry, Kind, Owed, Whose};
+use super::messages::{put_close, put_empty, put_parse, split_name};
+use super::owed::{Kind, Owed, Whose};
 use super::scan::{Meaning, NameUse, Verb, meaning};
 use super::texts::{Full, Text, Texts, server_name};
 use crate::pool::Prepared;
@@ -26,7 +26,7 @@ const OVERHEAD: usize = 96;
 /// A version that no text has: the name is taken at the server, for something else.
 const DUMMY: u32 = u32::MAX;
 /// An unnamed statement that is nobody's, if there is one at all.
-const UNKNOWN: u64 = u64::MAX;
+pub(super) const UNKNOWN: u64 = u64::MAX;
 
 /// How an assumption is taken back.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ pub(super) struct Unnamed {
     /// What stands behind the name in Parse.
     body: Box<[u8]>,
     meaning: Meaning,
-    serial: u64,
+    pub(super) serial: u64,
     /// If it names statements: as the client wrote it, and the names that it deallocates.
     written: Option<Box<[u8]>>,
     deallocates: VecDeque<Box<[u8]>>,
@@ -100,15 +100,17 @@ pub(super) enum Passed {
 /// What a client has prepared, and what it is owed.
 #[derive(Debug, Default)]
 pub(super) struct Statements {
-    names: HashMap<Box<[u8]>, Arc<Text>>,
-    unnamed: Option<Rc<Unnamed>>,
+    pub(super) names: HashMap<Box<[u8]>, Arc<Text>>,
+    pub(super) unnamed: Option<Rc<Unnamed>>,
     /// What the names and texts cost.
-    bytes: usize,
+    pub(super) bytes: usize,
     pub(super) owed: Owed<Undo>,
     /// A name that the server has for a moment, to refuse it a second time.
     taken: Option<Box<[u8]>>,
     /// The server's unnamed statement is this client's, or there is none.
-    unnamed_is_mine: bool,
+    pub(super) unnamed_is_mine: bool,
+    /// Statements were prepared by SQL: the server has the client's own names.
+    pub(super) raw: bool,
     /// Since the last Sync something was changed that is undone should a message fail.
     assumed: bool,
 }
@@ -149,6 +151,9 @@ impl Statements {
             return Ok(Passed::AsItIs);
         }
         let query = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+        if !name.is_empty() && self.raw && !self.names.contains_key(name) {
+            return Ok(self.as_it_is(Kind::Parse));
+        }
         if name.is_empty() {
             return Ok(self.parse_unnamed(rest, query, shelf, out));
         }
@@ -336,10 +341,10 @@ impl Statements {
         self.assume(Kind::Close, Whose::Ours, Undo::Kept(id, version));
     }
 
-    /// The client closes a statement.
-    pub(super) fn close_statement(&mut self, name: &[u8], prepared: &mut Prepared) {
+    /// The client closes a statement. True if it is none that is known here.
+    pub(super) fn close_statement(&mut self, name: &[u8], prepared: &mut Prepared) -> bool {
         if self.owed.skips(Kind::Close) {
-            return;
+            return false;
         }
         let undo = if name.is_empty() {
             prepared.unnamed = None;
@@ -353,11 +358,13 @@ impl Statements {
             }
         };
         self.assumed |= !name.is_empty();
+        let unknown = matches!(undo, Undo::Nothing);
         // The server does not have the name, and answers all the same.
         self.owed.push(Kind::Close, Whose::Client, undo);
+        unknown
     }
 
-    fn forget(&mut self, name: &[u8]) -> Option<Arc<Text>> {
+    pub(super) fn forget(&mut self, name: &[u8]) -> Option<Arc<Text>> {
         let text = self.names.remove(name)?;
         self.bytes = self.bytes.saturating_sub(cost(name, &text));
         Some(text)
@@ -411,6 +418,13 @@ impl Statements {
             let name = name.get(..LONGEST_NAME).unwrap_or(name);
             let Some(found) = self.names.get(name).cloned() else { continue };
             match verb {
+                Verb::Prepare => {
+                    // The server has the name too when it reads this, and says so.
+                    put_parse(out, name, b"\0\0\0");
+                    self.owed.push(Kind::Parse, Whose::Ours, Undo::Nothing);
+                    self.taken = Some(name.into());
+                    continue;
+                }
                 Verb::Execute => self.prepare(&found, shelf, out),
                 Verb::Deallocate => {
                     deallocates.push_back(name.into());
@@ -437,142 +451,26 @@ impl Statements {
     /// it is answered: what comes next builds on what may yet fail.
     pub(super) fn sync(&mut self, out: &mut BytesMut) -> bool {
         self.as_it_is(Kind::Sync);
+        self.clean_up(out);
+        std::mem::take(&mut self.assumed)
+    }
+
+    /// Behind what has been refused: the name that was taken for it is free again.
+    pub(super) fn clean_up(&mut self, out: &mut BytesMut) {
         if let Some(name) = self.taken.take() {
             put_close(out, &name);
             put_empty(out, b'S');
             self.owed.push(Kind::Close, Whose::Ours, Undo::Nothing);
             self.owed.push(Kind::Sync, Whose::Ours, Undo::Nothing);
         }
-        std::mem::take(&mut self.assumed)
     }
 
     fn assume(&mut self, kind: Kind, whose: Whose, undo: Undo) {
         self.assumed = true;
         self.owed.push(kind, whose, undo);
     }
-
-    /// A CommandComplete with this tag.
-    pub(super) fn completed(&mut self, tag: Tag, prepared: &mut Prepared) {
-        match tag {
-            Tag::AllGone => {
-                self.names.clear();
-                self.bytes = 0;
-                let unnamed = prepared.unnamed;
-                prepared.clear();
-                prepared.unnamed = unnamed;
-            }
-            Tag::Deallocate => {
-                let name = match self.owed.undos().next() {
-                    Some(Undo::Deallocates { names, .. }) => names.pop_front(),
-                    _ => None,
-                };
-                if let Some(text) = name.and_then(|name| self.forget(&name)) {
-                    prepared.remove(text.id());
-                }
-            }
-            Tag::Other => {}
-        }
-    }
-
-    /// An error: what the server did not do is taken back.
-    pub(super) fn failed(&mut self, sqlstate: &str, message: &str, prepared: &mut Prepared) {
-        let stale = sqlstate == "0A000" && message.starts_with("cached plan must not change result type");
-        let mut dropped = self.owed.failed();
-        if stale && let Some(Entry { undo: Undo::Bound(text), .. }) = dropped.first() {
-            text.outdate();
-        }
-        if dropped.iter().any(touches_unnamed) && !self.owed.entries().any(touches_unnamed) {
-            prepared.unnamed = Some(UNKNOWN);
-            self.unnamed_is_mine = false;
-        }
-        while let Some(entry) = dropped.pop() {
-            let failed_itself = dropped.is_empty();
-            self.undo(entry, failed_itself, prepared);
-        }
-    }
-
-    fn undo(&mut self, entry: Entry<Undo>, failed_itself: bool, prepared: &mut Prepared) {
-        let undo = match entry.undo {
-            Undo::Deallocates { query: true, unnamed, .. } => Undo::Unnamed(unnamed, None),
-            undo => undo,
-        };
-        match undo {
-            Undo::Nothing | Undo::Aligned | Undo::Bound(_) | Undo::Deallocates { .. } => {}
-            Undo::Unnamed(before, then) => {
-                // A Parse that fails has dropped the old one already.
-                let before = before.filter(|_| !failed_itself);
-                let serial = |unnamed: &Option<Rc<Unnamed>>| unnamed.as_ref().map(|unnamed| unnamed.serial);
-                let later = self.owed.undos().find_map(|undo| match undo {
-                    Undo::Unnamed(known, _) if serial(known) == then => Some(known),
-                    _ => None,
-                });
-                match later {
-                    Some(known) => *known = before,
-                    None if serial(&self.unnamed) == then => self.unnamed = before,
-                    None => {}
-                }
-            }
-            Undo::Name(name, before) => self.put_name(&name, before),
-            Undo::Parsed(name, id) => {
-                self.forget(&name);
-                prepared.remove(id);
-            }
-            Undo::Prepared(id) => {
-                prepared.remove(id);
-            }
-            Undo::Kept(id, version) => prepared.insert(id, version),
-        }
-    }
-
-    fn put_name(&mut self, name: &[u8], text: Option<Arc<Text>>) {
-        self.forget(name);
-        if let Some(text) = text {
-            self.bytes = self.bytes.saturating_add(cost(name, &text));
-            self.names.insert(name.into(), text);
-        }
-    }
 }
 
-/// Whether the server's unnamed statement is another one behind it.
-fn touches_unnamed(entry: &Entry<Undo>) -> bool {
-    entry.kind == Kind::Query
-        || matches!(entry.undo, Undo::Aligned | Undo::Unnamed(..) | Undo::Deallocates { query: true, .. })
-}
-
-fn cost(name: &[u8], text: &Text) -> usize {
+pub(super) fn cost(name: &[u8], text: &Text) -> usize {
     name.len().saturating_add(text.body().len()).saturating_add(OVERHEAD)
-}
-
-/// A C string at the start of a body, and what follows it.
-pub(super) fn split_name(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = memchr::memchr(0, body)?;
-    Some((body.get(..end)?, body.get(end.saturating_add(1)..)?))
-}
-
-fn put_parse(out: &mut BytesMut, name: &[u8], body: &[u8]) {
-    put(out, b'P', &[name, b"\0", body]);
-}
-
-fn put_close(out: &mut BytesMut, name: &[u8]) {
-    put(out, b'C', &[b"S", name, b"\0"]);
-}
-
-/// A message without a body.
-pub(super) fn put_empty(out: &mut BytesMut, kind: u8) {
-    put(out, kind, &[]);
-}
-
-/// A message whose body is these parts.
-pub(super) fn put(out: &mut BytesMut, kind: u8, parts: &[&[u8]]) {
-    put_header(out, kind, parts.iter().map(|part| part.len()).sum());
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-}
-
-/// The header of a message with a body of this length.
-pub(super) fn put_header(out: &mut BytesMut, kind: u8, body: usize) {
-    let length = u32::try_from(body.saturating_add(4)).unwrap_or(u32::MAX);
-    out.extend_from_slice(&[kind]);
-    out.extend_from_slice(&length.to_be_bytes());
 }

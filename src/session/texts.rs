@@ -1,5 +1,6 @@
 //! The texts of prepared statements: one copy for all clients of a pool that prepared the same.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,6 +96,18 @@ impl Texts {
         table.bytes = table.bytes.saturating_add(cost);
         table.by_body.insert(body.into(), text.clone());
         Ok(text)
+    }
+}
+
+/// Numbers unnamed statements of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Serials(Cell<u64>);
+
+impl Serials {
+    pub(super) fn next(&self, shard: usize) -> u64 {
+        let next = self.0.get().wrapping_add(1);
+        self.0.set(next);
+        u64::try_from(shard).unwrap_or_default() << 48 | next & ((1 << 48) - 1)
     }
 }
 

@@ -6,16 +6,21 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::owed::{Kind, Verdict, Whose};
+use super::messages::{parameters, put, put_empty, put_header, split_name};
+use super::owed::{Kind, Whose};
 use super::scan::{Meaning, Ties};
 use super::settings::Doubt;
-use super::statements::{Shelf, Statements, Undo, put, put_empty, put_header, split_name};
+use super::statements::{Passed, Shelf, Statements, Undo};
 use super::texts::{Full, Texts};
 use crate::pool::{Conn, Profile};
-use crate::wire::{DataRow, ErrorFields, align_query};
+use crate::wire::align_query;
 
 /// A Query longer than this is not read; the server is asked what came of it.
 const LONGEST_READ: usize = 256 * 1024;
+
+/// Of so many transactions of a client that is tied, one is followed by the question whether it
+/// still is: a function may have untied it.
+const ASK_AGAIN: u32 = 16;
 
 /// What a session shares with the others of its thread.
 #[derive(Debug, Clone, Copy)]
@@ -55,29 +60,31 @@ pub(super) struct Around {
 /// A session of transaction mode, apart from its bytes.
 #[derive(Debug)]
 pub(super) struct VirtualSession {
-    statements: Statements,
+    pub(super) statements: Statements,
     /// What the startup packet said.
-    startup: Arc<Profile>,
+    pub(super) startup: Arc<Profile>,
     /// What an upstream must have now.
-    profile: Arc<Profile>,
-    doubt: Doubt,
+    pub(super) profile: Arc<Profile>,
+    pub(super) doubt: Doubt,
     /// What the server has been asked about; more may come into doubt meanwhile.
-    asked: Doubt,
-    ties: Ties,
+    pub(super) asked: Doubt,
+    pub(super) ties: Ties,
+    /// How often it came to the end of a transaction and stayed.
+    pub(super) rests_tied: u32,
     /// Nothing of the client's goes on until everything is answered.
-    barrier: bool,
+    pub(super) barrier: bool,
     /// What has been bound in this transaction names statements, or resets.
-    bound: Bound,
+    pub(super) bound: Bound,
     /// Behind the next Sync, what the startup packet said is laid on anew.
-    restore: bool,
+    pub(super) restore: bool,
     /// The answer to our question so far.
-    rows: Vec<(String, Option<String>)>,
+    pub(super) rows: Vec<(String, Option<String>)>,
     /// A query of our own failed.
-    broken: bool,
+    pub(super) broken: bool,
 }
 
 #[derive(Debug, Default)]
-struct Bound {
+pub(super) struct Bound {
     names: bool,
     resets: bool,
     deallocates: VecDeque<Box<[u8]>>,
@@ -92,6 +99,7 @@ impl VirtualSession {
             doubt: Doubt::default(),
             asked: Doubt::default(),
             ties: Ties::default(),
+            rests_tied: 0,
             barrier: false,
             bound: Bound::default(),
             restore: false,
@@ -138,6 +146,15 @@ impl VirtualSession {
 
     pub(super) fn has_doubt(&self) -> bool {
         !self.doubt.is_none() || !self.asked.is_none()
+    }
+
+    /// Whether it has to stay on its upstream. Now and then it comes into doubt.
+    pub(super) fn stays(&mut self) -> bool {
+        self.rests_tied = self.rests_tied.wrapping_add(1);
+        if self.is_tied() && self.rests_tied.is_multiple_of(ASK_AGAIN) {
+            self.doubt.tied(self.ties);
+        }
+        self.is_tied()
     }
 
     pub(super) fn is_tied(&self) -> bool {
@@ -220,17 +237,27 @@ impl VirtualSession {
             self.statements.query(text, &meaning, &mut shelf, &mut around.before);
             return Sight::AsItIs;
         }
-        self.doubt.add(&meaning);
+        self.changes(&meaning);
         self.barrier = meaning.forgets || !meaning.names.is_empty();
         let renamed = self.statements.query(text, &meaning, &mut shelf, &mut around.before);
         let instead = matches!(renamed, std::borrow::Cow::Owned(_));
         if instead {
             put(&mut around.before, b'Q', &[&renamed, b"\0"]);
         }
+        self.statements.clean_up(&mut around.after);
         if meaning.resets {
             self.restore_startup(conn, &mut around.after);
         }
         if instead { Sight::Instead(length) } else { Sight::AsItIs }
+    }
+
+    /// A text is executed that may change something.
+    fn changes(&mut self, meaning: &Meaning) {
+        self.doubt.add(meaning);
+        if meaning.unties && !self.ties.is_empty() {
+            self.doubt.tied(self.ties);
+        }
+        self.statements.raw |= meaning.ties.has(Ties::PREPARED);
     }
 
     /// RESET goes back to what the server began with; this client began with something else.
@@ -259,7 +286,7 @@ impl VirtualSession {
         }
         let mut shelf = shelf(house, conn);
         match self.statements.parse(body, quiet, &mut shelf, &mut around.before) {
-            Ok(super::statements::Passed::AsItIs) => Sight::AsItIs,
+            Ok(Passed::AsItIs) => Sight::AsItIs,
             Ok(_) => Sight::Instead(length),
             Err(Full) => Sight::TooMuch,
         }
@@ -296,7 +323,7 @@ impl VirtualSession {
             self.bound = Bound::default();
         }
         if !meaning.is_plain() {
-            self.doubt.add(&meaning);
+            self.changes(&meaning);
             self.bound.names |= meaning.forgets || !meaning.names.is_empty();
             self.bound.resets |= meaning.resets;
             self.bound.deallocates = found.deallocates;
@@ -350,7 +377,9 @@ impl VirtualSession {
                 if self.statements.waits(name) {
                     return self.wait(around);
                 }
-                self.statements.close_statement(name, &mut conn.prepared);
+                if self.statements.close_statement(name, &mut conn.prepared) && !self.ties.is_empty() {
+                    self.doubt.tied(self.ties);
+                }
                 Sight::AsItIs
             }
             (_, None) => {
@@ -387,117 +416,6 @@ impl VirtualSession {
         }
         Sight::AsItIs
     }
-
-    /// Whether answers pass without being looked at one by one.
-    #[inline]
-    pub(super) fn all_pass(&self) -> bool {
-        self.statements.owed.all_pass()
-    }
-
-    /// What becomes of an answer that begins.
-    pub(super) fn verdict(&mut self, answer: u8) -> Verdict {
-        self.statements.owed.verdict(answer)
-    }
-
-    /// How many ParseCompletes of our own are due now.
-    pub(super) fn made_up(&mut self) -> usize {
-        let mut due = 0_usize;
-        while self.statements.owed.is_made_up() {
-            self.statements.owed.pop();
-            due = due.saturating_add(1);
-        }
-        due
-    }
-
-    /// An answer of the extended protocol.
-    #[inline]
-    pub(super) fn heard(&mut self, answer: u8) {
-        self.statements.owed.heard(answer);
-    }
-
-    /// CommandComplete.
-    pub(super) fn completed(&mut self, tag: super::answers::Tag, conn: &mut Conn) {
-        self.statements.completed(tag, &mut conn.prepared);
-        if tag != super::answers::Tag::Other && !self.ties.is_empty() {
-            self.doubt.tied(self.ties);
-        }
-        self.statements.owed.heard(b'C');
-    }
-
-    pub(super) fn copy_in(&mut self) {
-        if self.statements.owed.copy_in() {
-            // The client has to go on, or nothing will ever be answered.
-            self.barrier = false;
-        }
-    }
-
-    /// ParameterStatus: if nobody knows why, it is asked for.
-    pub(super) fn reported(&mut self, name: &str) {
-        let ours = self.statements.owed.front().is_some_and(|(_, whose)| whose != Whose::Client);
-        if !ours {
-            self.doubt.name(&name.to_ascii_lowercase());
-        }
-    }
-
-    /// A row of the answer to our question.
-    pub(super) fn row(&mut self, body: &[u8]) {
-        if let Some(DataRow(fields)) = DataRow::parse(body)
-            && let [Some(name), value] = &fields[..]
-        {
-            self.rows.push((name.clone(), value.clone()));
-        }
-    }
-
-    /// An error. False if it is about a query of our own and nobody else's.
-    pub(super) fn failed(&mut self, fields: &ErrorFields, conn: &mut Conn) -> bool {
-        match self.statements.owed.front() {
-            Some((_, Whose::Restore)) => false,
-            Some((_, whose @ (Whose::Align | Whose::Question))) => {
-                tracing::warn!(sqlstate = %fields.sqlstate, error = %fields.message, ?whose, "aligning failed");
-                self.broken = true;
-                false
-            }
-            _ => {
-                self.statements.failed(&fields.sqlstate, &fields.message, &mut conn.prepared);
-                true
-            }
-        }
-    }
-
-    /// ReadyForQuery. False if it answers a message of our own.
-    pub(super) fn ready(
-        &mut self,
-        conn: &mut Conn,
-        role: Option<&str>,
-        shared: impl FnOnce(Arc<Profile>) -> Arc<Profile>,
-    ) -> bool {
-        let front = self.statements.owed.front();
-        self.statements.owed.heard(b'Z');
-        match front {
-            Some((_, Whose::Question)) if !self.broken => {
-                let user = conn.generation().login().user.clone();
-                let own = [("role", role.unwrap_or("none")), ("session_authorization", user.as_str())];
-                let rows = std::mem::take(&mut self.rows);
-                let (profile, ties) = std::mem::take(&mut self.asked).settle(&self.profile, &rows, &own);
-                if profile != *self.profile {
-                    self.profile = shared(Arc::new(profile));
-                }
-                conn.dressed = self.profile.clone();
-                if ties != self.ties && !ties.is_empty() {
-                    tracing::debug!(ties = ?ties.names(), "pinned");
-                }
-                self.ties = ties;
-                false
-            }
-            Some((_, whose)) => whose == Whose::Client,
-            None => true,
-        }
-    }
-
-    /// An answer came that nobody waited for: what belongs to whom cannot be told any more.
-    pub(super) fn is_lost(&self) -> bool {
-        self.statements.owed.lost()
-    }
 }
 
 fn shelf<'a>(house: House<'a>, conn: &'a mut Conn) -> Shelf<'a> {
@@ -507,39 +425,5 @@ fn shelf<'a>(house: House<'a>, conn: &'a mut Conn) -> Shelf<'a> {
         most: house.most.max(1),
         bytes: house.bytes,
         serial: house.serial,
-    }
-}
-
-/// The values in a Bind, behind its two names; only as many as are there.
-fn parameters(mut body: &[u8], mut each: impl FnMut(&[u8])) {
-    let Some(formats) = number::<2>(&mut body) else { return };
-    body = body.get(formats.saturating_mul(2)..).unwrap_or_default();
-    let Some(count) = number::<2>(&mut body) else { return };
-    for _ in 0..count {
-        let Some(length) = number::<4>(&mut body) else { return };
-        if length == 0xffff_ffff {
-            continue; // NULL
-        }
-        let Some((value, rest)) = body.split_at_checked(length) else { return };
-        body = rest;
-        each(value);
-    }
-}
-
-fn number<const N: usize>(body: &mut &[u8]) -> Option<usize> {
-    let (number, rest) = body.split_first_chunk::<N>()?;
-    *body = rest;
-    Some(number.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
-}
-
-/// Numbers unnamed statements of one shard.
-#[derive(Debug, Default)]
-pub(super) struct Serials(std::cell::Cell<u64>);
-
-impl Serials {
-    pub(super) fn next(&self, shard: usize) -> u64 {
-        let next = self.0.get().wrapping_add(1);
-        self.0.set(next);
-        u64::try_from(shard).unwrap_or_default() << 48 | next & ((1 << 48) - 1)
     }
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::or_skip;
 use crate::support::{Endpoint, Missing, Program, short_or_long};
 use crate::wire_client::{Plan, Stand};
+use crate::{or_leave_out, or_skip};
 
 /// More than the server connections of [`stand`].
 pub const CLIENTS: usize = 8;
@@ -20,19 +20,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn psycopg_with_its_prepare_threshold() {
-    let place = or_skip!(installed("python").await);
+    let place = or_leave_out!(installed("python").await);
     check(&[None], || python(&place, "psycopg_mix.py")).await;
 }
 
 #[tokio::test]
 async fn asyncpg_with_its_statement_cache() {
-    let place = or_skip!(installed("python").await);
+    let place = or_leave_out!(installed("python").await);
     check(&[None], || python(&place, "asyncpg_mix.py")).await;
 }
 
 #[tokio::test]
 async fn node_postgres_with_named_queries() {
-    let place = or_skip!(installed("node").await);
+    let place = or_leave_out!(installed("node").await);
     let program = || {
         let mut command = Command::new("node");
         command.env("NODE_PATH", place.join("node_modules")).arg(source("node/mix.js"));
@@ -43,7 +43,7 @@ async fn node_postgres_with_named_queries() {
 
 #[tokio::test]
 async fn pgjdbc_with_its_prepare_threshold_and_with_one() {
-    let place = or_skip!(installed("java").await);
+    let place = or_leave_out!(installed("java").await);
     let program = || {
         let mut command = Command::new("java");
         let path = format!("{}:{}", place.join("postgresql.jar").display(), place.join("classes").display());
@@ -55,14 +55,14 @@ async fn pgjdbc_with_its_prepare_threshold_and_with_one() {
 
 #[tokio::test]
 async fn pgx_in_each_of_its_five_modes() {
-    let place = or_skip!(installed("go").await);
+    let place = or_leave_out!(installed("go").await);
     let modes = ["cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"].map(Some);
     check(&modes, || Command::new(place.join("mix"))).await;
 }
 
 #[tokio::test]
 async fn sqlx_with_its_statement_cache() {
-    let place = or_skip!(installed("sqlx").await);
+    let place = or_leave_out!(installed("sqlx").await);
     check(&[None], || Command::new(place.join("mix"))).await;
 }
 

@@ -159,7 +159,7 @@ fn pieces() -> impl Strategy<Value = Pieces> {
 }
 
 /// A script for people: each message's type and what of its body can be read.
-fn spelt(mut script: &[u8]) -> String {
+pub fn spelt(mut script: &[u8]) -> String {
     let mut out = Vec::new();
     while let Some((&[kind, a, b, c, d], rest)) = script.split_first_chunk::<5>() {
         let length = u32::from_be_bytes([a, b, c, d]) as usize - 4;

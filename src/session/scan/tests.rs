@@ -1,3 +1,5 @@
+//! The scan by tables, and by texts that nobody wrote.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -83,7 +85,6 @@ fn what_ends_with_its_transaction_is_no_change() {
         "SELECT set_config('a', 'b', true)",
         "SELECT set_config('a', f('b', 1), TRUE)",
         "SELECT 1; SELECT 2",
-        "DISCARD TEMP",
         "PREPARE TRANSACTION 'x'",
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = a AS $$ SELECT 1; SELECT 2 $$",
     ] {
@@ -130,9 +131,23 @@ fn what_ties_a_session_to_its_upstream_is_found() {
         "DECLARE c CURSOR FOR SELECT 1",
         "DECLARE c CURSOR WITHOUT HOLD FOR SELECT 1",
         "SELECT pg_advisory_xact_lock(1)",
-        "UNLISTEN *",
     ] {
         assert!(meaning(text.as_bytes()).ties.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn what_may_untie_it_is_found() {
+    for text in [
+        "UNLISTEN *",
+        "DROP TABLE t",
+        "CLOSE ALL",
+        "DEALLOCATE p",
+        "DISCARD TEMP",
+        "SELECT pg_advisory_unlock_all()",
+        "SELECT 1; DROP TABLE t",
+    ] {
+        assert!(meaning(text.as_bytes()).unties, "{text}");
     }
 }
 

@@ -1,0 +1,124 @@
+//! What a server's answers mean to a virtual session: whose they are, and what they change.
+
+use std::sync::Arc;
+
+use super::answers::Tag;
+use super::owed::{Verdict, Whose};
+use super::scan::Ties;
+use super::virtual_session::VirtualSession;
+use crate::pool::{Conn, Profile};
+use crate::wire::{DataRow, ErrorFields};
+
+impl VirtualSession {
+    /// Whether answers pass without being looked at one by one.
+    #[inline]
+    pub(super) fn all_pass(&self) -> bool {
+        self.statements.owed.all_pass()
+    }
+
+    /// What becomes of an answer that begins.
+    pub(super) fn verdict(&mut self, answer: u8) -> Verdict {
+        self.statements.owed.verdict(answer)
+    }
+
+    /// How many ParseCompletes of our own are due now.
+    pub(super) fn made_up(&mut self) -> usize {
+        let mut due = 0_usize;
+        while self.statements.owed.is_made_up() {
+            self.statements.owed.pop();
+            due = due.saturating_add(1);
+        }
+        due
+    }
+
+    /// An answer of the extended protocol.
+    #[inline]
+    pub(super) fn heard(&mut self, answer: u8) {
+        self.statements.owed.heard(answer);
+    }
+
+    /// CommandComplete.
+    pub(super) fn completed(&mut self, tag: Tag, conn: &mut Conn) {
+        self.statements.completed(tag, &mut conn.prepared);
+        if tag != Tag::Other && !self.ties.is_empty() {
+            self.doubt.tied(self.ties);
+        }
+        self.statements.owed.heard(b'C');
+    }
+
+    pub(super) fn copy_in(&mut self) {
+        if self.statements.owed.copy_in() {
+            // The client has to go on, or nothing will ever be answered.
+            self.barrier = false;
+        }
+    }
+
+    /// ParameterStatus: if nobody knows why, it is asked for.
+    pub(super) fn reported(&mut self, name: &str) {
+        let ours = self.statements.owed.front().is_some_and(|(_, whose)| whose != Whose::Client);
+        if !ours {
+            self.doubt.name(&name.to_ascii_lowercase());
+        }
+    }
+
+    /// A row of the answer to our question.
+    pub(super) fn row(&mut self, body: &[u8]) {
+        if let Some(DataRow(fields)) = DataRow::parse(body)
+            && let [Some(name), value] = &fields[..]
+        {
+            self.rows.push((name.clone(), value.clone()));
+        }
+    }
+
+    /// An error. False if it is about a query of our own and nobody else's.
+    pub(super) fn failed(&mut self, fields: &ErrorFields, conn: &mut Conn) -> bool {
+        match self.statements.owed.front() {
+            Some((_, Whose::Restore)) => false,
+            Some((_, whose @ (Whose::Align | Whose::Question))) => {
+                tracing::warn!(sqlstate = %fields.sqlstate, error = %fields.message, ?whose, "aligning failed");
+                self.broken = true;
+                false
+            }
+            _ => {
+                self.statements.failed(&fields.sqlstate, &fields.message, &mut conn.prepared);
+                true
+            }
+        }
+    }
+
+    /// ReadyForQuery. False if it answers a message of our own.
+    pub(super) fn ready(
+        &mut self,
+        conn: &mut Conn,
+        role: Option<&str>,
+        shared: impl FnOnce(Arc<Profile>) -> Arc<Profile>,
+    ) -> bool {
+        let front = self.statements.owed.front();
+        self.statements.owed.heard(b'Z');
+        match front {
+            Some((_, Whose::Question)) if !self.broken => {
+                let user = conn.generation().login().user.clone();
+                let own = [("role", role.unwrap_or("none")), ("session_authorization", user.as_str())];
+                let rows = std::mem::take(&mut self.rows);
+                let (profile, ties) = std::mem::take(&mut self.asked).settle(&self.profile, &rows, &own);
+                if profile != *self.profile {
+                    self.profile = shared(Arc::new(profile));
+                }
+                conn.dressed = self.profile.clone();
+                if ties != self.ties && !ties.is_empty() {
+                    tracing::debug!(ties = ?ties.names(), "pinned");
+                }
+                self.ties = ties;
+                self.statements.raw = ties.has(Ties::PREPARED);
+                false
+            }
+            Some((_, whose)) => whose == Whose::Client,
+            None => true,
+        }
+    }
+
+    /// An answer came that nobody waited for: what belongs to whom cannot be told any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.statements.owed.lost()
+    }
+}

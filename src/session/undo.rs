@@ -1,0 +1,100 @@
+//! What a server's answers change in the books of statements: what was completed, and what was
+//! assumed and did not come true.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::answers::Tag;
+use super::owed::{Entry, Kind};
+use super::statements::{Statements, UNKNOWN, Undo, Unnamed, cost};
+use super::texts::Text;
+use crate::pool::Prepared;
+
+impl Statements {
+    /// A CommandComplete with this tag.
+    pub(super) fn completed(&mut self, tag: Tag, prepared: &mut Prepared) {
+        match tag {
+            Tag::AllGone => {
+                self.names.clear();
+                self.bytes = 0;
+                let unnamed = prepared.unnamed;
+                prepared.clear();
+                prepared.unnamed = unnamed;
+            }
+            Tag::Deallocate => {
+                let name = match self.owed.undos().next() {
+                    Some(Undo::Deallocates { names, .. }) => names.pop_front(),
+                    _ => None,
+                };
+                if let Some(text) = name.and_then(|name| self.forget(&name)) {
+                    prepared.remove(text.id());
+                }
+            }
+            Tag::Other => {}
+        }
+    }
+
+    /// An error: what the server did not do is taken back.
+    pub(super) fn failed(&mut self, sqlstate: &str, message: &str, prepared: &mut Prepared) {
+        let stale = sqlstate == "0A000" && message.starts_with("cached plan must not change result type");
+        let mut dropped = self.owed.failed();
+        if stale && let Some(Entry { undo: Undo::Bound(text), .. }) = dropped.first() {
+            text.outdate();
+        }
+        if dropped.iter().any(touches_unnamed) && !self.owed.entries().any(touches_unnamed) {
+            prepared.unnamed = Some(UNKNOWN);
+            self.unnamed_is_mine = false;
+        }
+        while let Some(entry) = dropped.pop() {
+            let failed_itself = dropped.is_empty();
+            self.undo(entry, failed_itself, prepared);
+        }
+    }
+
+    fn undo(&mut self, entry: Entry<Undo>, failed_itself: bool, prepared: &mut Prepared) {
+        let undo = match entry.undo {
+            Undo::Deallocates { query: true, unnamed, .. } => Undo::Unnamed(unnamed, None),
+            undo => undo,
+        };
+        match undo {
+            Undo::Nothing | Undo::Aligned | Undo::Bound(_) | Undo::Deallocates { .. } => {}
+            Undo::Unnamed(before, then) => {
+                // A Parse that fails has dropped the old one already.
+                let before = before.filter(|_| !failed_itself);
+                let serial = |unnamed: &Option<Rc<Unnamed>>| unnamed.as_ref().map(|unnamed| unnamed.serial);
+                let later = self.owed.undos().find_map(|undo| match undo {
+                    Undo::Unnamed(known, _) if serial(known) == then => Some(known),
+                    _ => None,
+                });
+                match later {
+                    Some(known) => *known = before,
+                    None if serial(&self.unnamed) == then => self.unnamed = before,
+                    None => {}
+                }
+            }
+            Undo::Name(name, before) => self.put_name(&name, before),
+            Undo::Parsed(name, id) => {
+                self.forget(&name);
+                prepared.remove(id);
+            }
+            Undo::Prepared(id) => {
+                prepared.remove(id);
+            }
+            Undo::Kept(id, version) => prepared.insert(id, version),
+        }
+    }
+
+    fn put_name(&mut self, name: &[u8], text: Option<Arc<Text>>) {
+        self.forget(name);
+        if let Some(text) = text {
+            self.bytes = self.bytes.saturating_add(cost(name, &text));
+            self.names.insert(name.into(), text);
+        }
+    }
+}
+
+/// Whether the server's unnamed statement is another one behind it.
+fn touches_unnamed(entry: &Entry<Undo>) -> bool {
+    entry.kind == Kind::Query
+        || matches!(entry.undo, Undo::Aligned | Undo::Unnamed(..) | Undo::Deallocates { query: true, .. })
+}
