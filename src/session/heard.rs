@@ -34,7 +34,7 @@ impl VirtualSession {
     /// An answer of the extended protocol.
     #[inline]
     pub(super) fn heard(&mut self, answer: u8) {
-        self.statements.owed.heard(answer);
+        self.statements.heard(answer);
     }
 
     /// CommandComplete.

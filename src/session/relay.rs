@@ -169,6 +169,16 @@ impl Relay {
             self.ahead.extend_from_slice(fresh);
             return Step::Again;
         }
+        let mut fresh = fresh;
+        if first == Some(b'P') && !self.session_mode {
+            let named = self.ahead.iter().chain(fresh).nth(SHORTEST).is_some_and(|byte| *byte != 0);
+            if named {
+                self.ahead.extend_from_slice(std::mem::take(&mut fresh));
+                if self.prepares_alone() {
+                    return Step::Again;
+                }
+            }
+        }
         match self.local.try_checkout(self.cell.id, &self.shard.base, self.mine.profile(), cx.waker()) {
             Some(conn) => {
                 self.hold(conn);

@@ -78,6 +78,8 @@ pub(super) struct Bound {
 pub(super) struct Shelf<'a> {
     pub(super) texts: &'a Texts,
     pub(super) prepared: &'a mut Prepared,
+    /// Which pool's.
+    pub(super) pool: usize,
     /// `max_prepared_statements`.
     pub(super) most: usize,
     /// `max_prepared_bytes`.
@@ -168,13 +170,8 @@ impl Statements {
         }
         let meaning = meaning(query);
         let (rest, _) = self.renamed(rest, &meaning.names, shelf, out);
-        let text = shelf.texts.share(&rest, shelf.bytes)?;
-        self.bytes = self.bytes.saturating_add(cost(name, &text));
-        // One client may have a part of what all may have.
-        if self.bytes > shelf.bytes / 16 {
-            return Err(Full);
-        }
-        self.names.insert(name.into(), text.clone());
+        let text = shelf.texts.share(shelf.pool, &rest, shelf.bytes)?;
+        self.learn(name, &text, shelf.bytes)?;
         if quiet && shelf.prepared.touch(text.id(), text.version()) {
             self.assume(Kind::Parse, Whose::MadeUp, Undo::Name(name.into(), None));
             return Ok(Passed::Kept);
@@ -185,6 +182,28 @@ impl Statements {
         let undo = Undo::Parsed(name.into(), text.id());
         self.assume(Kind::Parse, Whose::Client, undo);
         Ok(Passed::Instead)
+    }
+
+    fn learn(&mut self, name: &[u8], text: &Arc<Text>, most: usize) -> Result<(), Full> {
+        self.bytes = self.bytes.saturating_add(cost(name, text));
+        // One client may have a part of what all may have.
+        if self.bytes > most / 16 {
+            return Err(Full);
+        }
+        self.names.insert(name.into(), text.clone());
+        Ok(())
+    }
+
+    /// A client without an upstream prepares a text that some server has taken already: it needs
+    /// none for that. False: it does.
+    pub(super) fn parse_alone(&mut self, body: &[u8], texts: &Texts, pool: usize, most: usize) -> bool {
+        let Some((name, rest)) = split_name(body) else { return false };
+        let name = name.get(..LONGEST_NAME).unwrap_or(name);
+        if name.is_empty() || self.raw || self.names.contains_key(name) {
+            return false;
+        }
+        let text = texts.proved(pool, rest).filter(|text| text.meaning().names.is_empty());
+        text.is_some_and(|text| self.learn(name, &text, most).is_ok())
     }
 
     fn parse_unnamed(

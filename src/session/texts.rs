@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::scan::{Meaning, meaning};
@@ -15,6 +15,8 @@ pub(super) struct Text {
     body: Box<[u8]>,
     meaning: Meaning,
     version: AtomicU32,
+    /// A server has taken it.
+    proved: AtomicBool,
 }
 
 impl Text {
@@ -37,6 +39,11 @@ impl Text {
         self.version.load(Ordering::Relaxed)
     }
 
+    /// A server has taken it: it can be taken for granted that others will.
+    pub(super) fn prove(&self) {
+        self.proved.store(true, Ordering::Relaxed);
+    }
+
     /// Every server has to prepare it anew.
     pub(super) fn outdate(&self) {
         self.version.fetch_add(1, Ordering::Relaxed);
@@ -52,13 +59,15 @@ pub(super) fn server_name(id: u64) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
-/// All texts; shared by the data threads and asked once for each Parse with a name.
+/// All texts, by pool; shared by the data threads and asked once for each Parse with a name.
 #[derive(Debug, Default)]
 pub(super) struct Texts(Mutex<Table>);
 
+type ByBody = HashMap<Box<[u8]>, Arc<Text>>;
+
 #[derive(Debug, Default)]
 struct Table {
-    by_body: HashMap<Box<[u8]>, Arc<Text>>,
+    by_pool: HashMap<usize, ByBody>,
     bytes: usize,
     next: u64,
 }
@@ -71,16 +80,16 @@ impl Texts {
     ///
     /// # Errors
     /// [`Full`]: there is no room, even without those that nobody uses any more.
-    pub(super) fn share(&self, body: &[u8], most: usize) -> Result<Arc<Text>, Full> {
+    pub(super) fn share(&self, pool: usize, body: &[u8], most: usize) -> Result<Arc<Text>, Full> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(text) = table.by_body.get(body) {
+        if let Some(text) = table.by_pool.get(&pool).and_then(|texts| texts.get(body)) {
             return Ok(text.clone());
         }
         let cost = body.len().saturating_mul(2).saturating_add(OVERHEAD);
         if table.bytes.saturating_add(cost) > most {
-            table.by_body.retain(|_, text| Arc::strong_count(text) > 1);
-            let kept = table.by_body.keys().map(|body| body.len().saturating_mul(2).saturating_add(OVERHEAD));
-            table.bytes = kept.sum();
+            table.by_pool.values_mut().for_each(|texts| texts.retain(|_, text| Arc::strong_count(text) > 1));
+            let kept = table.by_pool.values().flat_map(HashMap::keys);
+            table.bytes = kept.map(|body| body.len().saturating_mul(2).saturating_add(OVERHEAD)).sum();
             if table.bytes.saturating_add(cost) > most {
                 return Err(Full);
             }
@@ -92,10 +101,18 @@ impl Texts {
             body: body.into(),
             meaning: meaning(query),
             version: AtomicU32::new(0),
+            proved: AtomicBool::new(false),
         });
         table.bytes = table.bytes.saturating_add(cost);
-        table.by_body.insert(body.into(), text.clone());
+        table.by_pool.entry(pool).or_default().insert(body.into(), text.clone());
         Ok(text)
+    }
+
+    /// A text that some server has taken.
+    pub(super) fn proved(&self, pool: usize, body: &[u8]) -> Option<Arc<Text>> {
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = table.by_pool.get(&pool)?.get(body)?;
+        text.proved.load(Ordering::Relaxed).then(|| text.clone())
     }
 }
 
@@ -118,16 +135,21 @@ mod tests {
     #[test]
     fn one_text_for_all_and_room_for_those_in_use() {
         let texts = Texts::default();
-        let one = texts.share(b"SELECT 1\0\0\0", 1000).unwrap();
-        assert!(Arc::ptr_eq(&one, &texts.share(b"SELECT 1\0\0\0", 1000).unwrap()));
+        let one = texts.share(0, b"SELECT 1\0\0\0", 1000).unwrap();
+        assert!(Arc::ptr_eq(&one, &texts.share(0, b"SELECT 1\0\0\0", 1000).unwrap()));
+        assert!(texts.proved(0, b"SELECT 1\0\0\0").is_none());
+        one.prove();
+        assert!(texts.proved(0, b"SELECT 1\0\0\0").is_some());
+        // Another database may have no such table.
+        assert!(texts.proved(1, b"SELECT 1\0\0\0").is_none());
         let big = [b'x'; 300];
-        let two = texts.share(&big, 1000).unwrap();
+        let two = texts.share(0, &big, 1000).unwrap();
         assert_ne!(one.id(), two.id());
         let bigger = [b'y'; 301];
-        assert_eq!(texts.share(&bigger, 1000).err(), Some(Full));
+        assert_eq!(texts.share(0, &bigger, 1000).err(), Some(Full));
         // Nobody uses it any more: it makes room.
         drop(two);
-        assert!(texts.share(&bigger, 1000).is_ok());
-        assert!(Arc::ptr_eq(&one, &texts.share(b"SELECT 1\0\0\0", 1000).unwrap()));
+        assert!(texts.share(0, &bigger, 1000).is_ok());
+        assert!(Arc::ptr_eq(&one, &texts.share(0, b"SELECT 1\0\0\0", 1000).unwrap()));
     }
 }

@@ -11,6 +11,15 @@ use super::texts::Text;
 use crate::pool::Prepared;
 
 impl Statements {
+    /// An answer of the extended protocol.
+    pub(super) fn heard(&mut self, answer: u8) {
+        if let Some(Entry { undo: Undo::Parsed(name, _), .. }) = self.owed.heard(answer)
+            && let Some(text) = self.names.get(&name)
+        {
+            text.prove();
+        }
+    }
+
     /// A CommandComplete with this tag.
     pub(super) fn completed(&mut self, tag: Tag, prepared: &mut Prepared) {
         match tag {

@@ -2,10 +2,14 @@
 
 use std::task::{Context, Poll};
 
+use bytes::{Buf, BytesMut};
+
 use super::end::End;
 use super::refusal;
 use super::relay::{Hold, Relay, SHORTEST, Step};
+use super::shard::Shard;
 use super::virtual_session::{Around, House, Sight};
+use crate::pool::LocalPool;
 use crate::wire::{Header, HeaderScan};
 
 /// What becomes of the bytes behind a header.
@@ -18,6 +22,16 @@ enum Next {
     /// Its turn comes later; what stands before it has been taken.
     Wait,
     End(End),
+}
+
+fn house<'a>(shard: &'a Shard, local: &LocalPool) -> House<'a> {
+    House {
+        texts: shard.crowd.texts(),
+        pool: local.pool().index(),
+        most: local.pool().settings().max_prepared_statements,
+        bytes: shard.crowd.settings().max_prepared_bytes,
+        serial: shard.serials.next(shard.index),
+    }
 }
 
 impl Relay {
@@ -115,13 +129,7 @@ impl Relay {
     /// instead of it, that and what stands before the message goes into the buffer.
     fn look(&mut self, header: Header, ahead: &[u8], there: &[u8]) -> Next {
         let Hold::Active(conn) = &mut self.hold else { return Next::GoOn };
-        let crowd = &self.shard.crowd;
-        let house = House {
-            texts: crowd.texts(),
-            most: self.local.pool().settings().max_prepared_statements,
-            bytes: crowd.settings().max_prepared_bytes,
-            serial: self.shard.serials.next(self.shard.index),
-        };
+        let house = house(&self.shard, &self.local);
         let length = usize::try_from(header.body).unwrap_or(usize::MAX);
         let mut around = Around::default();
         let quiet = self.exchange.is_sound();
@@ -162,6 +170,22 @@ impl Relay {
         };
         self.to_server.extend_from_slice(&around.after);
         Next::Skip(skipped)
+    }
+
+    /// A client without an upstream whose message begins a Parse with a name. True if nothing more
+    /// is to be done about it for now.
+    #[cold]
+    pub(super) fn prepares_alone(&mut self) -> bool {
+        let mut answer = BytesMut::new();
+        let house = house(&self.shard, &self.local);
+        match self.mine.sees_alone(&self.ahead, house, &mut answer) {
+            Some(consumed) => {
+                self.ahead.advance(consumed);
+                self.to_client.extend_from_slice(&answer);
+                true
+            }
+            None => false,
+        }
     }
 
     fn put_header(&mut self, header: Header) {

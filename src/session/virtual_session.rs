@@ -13,7 +13,7 @@ use super::settings::Doubt;
 use super::statements::{Passed, Shelf, Statements, Undo};
 use super::texts::{Full, Texts};
 use crate::pool::{Conn, Profile};
-use crate::wire::align_query;
+use crate::wire::{HeaderScan, align_query};
 
 /// A Query longer than this is not read; the server is asked what came of it.
 const LONGEST_READ: usize = 256 * 1024;
@@ -26,6 +26,8 @@ const ASK_AGAIN: u32 = 16;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct House<'a> {
     pub(super) texts: &'a Texts,
+    /// Which pool it is of.
+    pub(super) pool: usize,
     /// `max_prepared_statements`.
     pub(super) most: usize,
     /// `max_prepared_bytes`.
@@ -180,6 +182,28 @@ impl VirtualSession {
         let question = self.asked.question(&self.profile);
         self.rows.clear();
         self.own_query(&question, Whose::Question, conn, out);
+    }
+
+    /// A client without an upstream only prepares what some server has taken already: this much
+    /// of its bytes is Parse and Sync, which are answered for it.
+    pub(super) fn sees_alone(
+        &mut self,
+        bytes: &[u8],
+        house: House<'_>,
+        answer: &mut BytesMut,
+    ) -> Option<usize> {
+        let mut scan = HeaderScan::default();
+        let mut rest = bytes;
+        let parse = scan.next(&mut rest).ok()??;
+        let length = usize::try_from(parse.body).ok()?;
+        let (body, behind) = rest.split_at_checked(length)?;
+        let sync = behind.strip_prefix(b"S\0\0\0\x04")?;
+        if parse.kind != b'P' || !self.statements.parse_alone(body, house.texts, house.pool, house.bytes) {
+            return None;
+        }
+        put_empty(answer, b'1');
+        put(answer, b'Z', &[b"I"]);
+        Some(bytes.len().saturating_sub(sync.len()))
     }
 
     /// A message of the client: its type, the length of its body, and what of it is there. `quiet`:
@@ -422,6 +446,7 @@ fn shelf<'a>(house: House<'a>, conn: &'a mut Conn) -> Shelf<'a> {
     Shelf {
         texts: house.texts,
         prepared: &mut conn.prepared,
+        pool: house.pool,
         most: house.most.max(1),
         bytes: house.bytes,
         serial: house.serial,

@@ -357,3 +357,40 @@ fn any_steps_of_several_clients_are_answered_as_if_each_had_a_server_of_its_own(
     let _guard = runtime.enter();
     drop(stand);
 }
+
+/// pgbench prepares inside of transactions, and waits for that with its whole thread.
+#[tokio::test]
+async fn pgbench_in_each_of_its_modes_with_more_clients_than_upstreams_while_users_change() {
+    let stand = or_skip!(Stand::start_with(Plan { pool_size: 5, threads: 2, ..Plan::default() }).await);
+    let place = stand.endpoint();
+    assert!(place.pgbench(&["-i", "-q", "app"]).await.status.success());
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("pipeline.sql");
+    let pipeline = "\\set aid random(1, 100000)\n\\startpipeline\n\
+                    SELECT abalance FROM pgbench_accounts WHERE aid = :aid;\n\
+                    UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = :aid;\n\
+                    SELECT abalance FROM pgbench_accounts WHERE aid = :aid;\n\\endpipeline\n";
+    std::fs::write(&script, pipeline).unwrap();
+    let script = script.to_str().unwrap();
+    let seconds = short_or_long("3", "20");
+    let tpcb: &[&str] = &[];
+    let mut console = WireClient::connect(&stand.place(), &[("user", "x"), ("database", "leasehold")]).await;
+    for (mode, work) in [
+        ("simple", tpcb),
+        ("extended", tpcb),
+        ("prepared", tpcb),
+        ("simple", &["-S"]),
+        ("extended", &["-S"]),
+        ("prepared", &["-S"]),
+        ("extended", &["-f", script]),
+        ("prepared", &["-f", script]),
+    ] {
+        let args = [&["-n", "-M", mode, "-c", "24", "-j", "2", "-T", seconds], work, &["app"]].concat();
+        let mut load = place.start_pgbench(&args);
+        while load.running() {
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            console.query("ROTATE app").await;
+        }
+        load.finish().await.assert_clean();
+    }
+}
