@@ -74,7 +74,7 @@ pub(super) fn bad_options(word: &str) -> ErrorFields {
         "22023",
         format!("startup parameter \"options\" holds {word:?}, which is not supported in transaction mode"),
     )
-    .hint("Use -c name=value or --name=value, or pool_mode = \"session\".")
+    .hint("Use -c name=value, --name=value, -e, -f or -S, or pool_mode = \"session\".")
 }
 
 pub(super) fn malformed(error: Malformed) -> ErrorFields {

@@ -172,14 +172,19 @@ fn parse_params(bytes: &[u8]) -> Result<(StartupParams, Vec<String>), StartupErr
 
 /// Splits the startup parameter `options` into settings: `-c name=value` and
 /// `--name=value`, words separated by white space, a backslash takes the next
-/// character as it is (`pg_split_opts`; dashes in names become underscores).
+/// character as it is (`pg_split_opts`; dashes in names become underscores). Of the
+/// single-letter switches, `-e`, `-f` and `-S`.
 ///
 /// # Errors
-/// The word that is neither of the two forms.
+/// The word that is none of these.
 pub fn parse_options(options: &str) -> Result<BTreeMap<String, String>, String> {
     let mut words = split_words(options).into_iter();
     let mut settings = BTreeMap::new();
     while let Some(word) = words.next() {
+        if let Some((name, value)) = switch(&word, &mut words)? {
+            settings.insert(name.to_owned(), value);
+            continue;
+        }
         let assignment = if word == "-c" {
             words.next().ok_or(word)?
         } else if let Some(rest) = word.strip_prefix("--").or_else(|| word.strip_prefix("-c")) {
@@ -195,6 +200,37 @@ pub fn parse_options(options: &str) -> Result<BTreeMap<String, String>, String> 
         }
     }
     Ok(settings)
+}
+
+/// The single-letter switches that set something anybody may set ("Short Options" in the
+/// manual's chapter "Server Configuration"); `None`: another word.
+fn switch(
+    word: &str,
+    words: &mut impl Iterator<Item = String>,
+) -> Result<Option<(&'static str, String)>, String> {
+    let argument = |rest: &str, words: &mut dyn Iterator<Item = String>| match rest {
+        "" => words.next().ok_or_else(|| word.to_owned()),
+        rest => Ok(rest.to_owned()),
+    };
+    if word == "-e" {
+        return Ok(Some(("datestyle", "euro".to_owned())));
+    }
+    if let Some(rest) = word.strip_prefix("-S") {
+        return Ok(Some(("work_mem", argument(rest, words)?)));
+    }
+    let Some(rest) = word.strip_prefix("-f") else { return Ok(None) };
+    let name = match argument(rest, words)?.as_str() {
+        "s" => "enable_seqscan",
+        "i" => "enable_indexscan",
+        "o" => "enable_indexonlyscan",
+        "b" => "enable_bitmapscan",
+        "t" => "enable_tidscan",
+        "n" => "enable_nestloop",
+        "m" => "enable_mergejoin",
+        "h" => "enable_hashjoin",
+        _ => return Err(word.to_owned()),
+    };
+    Ok(Some((name, "off".to_owned())))
 }
 
 fn split_words(text: &str) -> Vec<String> {
@@ -275,6 +311,15 @@ mod tests {
         assert_eq!(parsed.get("search_path").unwrap(), "a, b");
         assert_eq!(parsed.get("work_mem").unwrap(), "8MB");
         assert_eq!(parsed.get("geqo").unwrap(), "off");
+        let switches = parse_options("-e -fh -f n -S 2048").unwrap();
+        let expected = [
+            ("datestyle", "euro"),
+            ("enable_hashjoin", "off"),
+            ("enable_nestloop", "off"),
+            ("work_mem", "2048"),
+        ];
+        assert!(switches.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected));
+        assert_eq!(parse_options("-fx"), Err("-fx".into()));
         assert_eq!(parse_options("-d 5"), Err("-d".into()));
         assert_eq!(parse_options("-c"), Err("-c".into()));
         assert_eq!(parse_options("-c geqo"), Err("geqo".into()));

@@ -94,6 +94,7 @@ const PARAMETERS: &[&[(&str, &str)]] = &[
     &[("application_name", "it's \"ours\""), ("extra_float_digits", "3")],
     &[("datestyle", "German"), ("DateStyle", "Postgres, MDY")],
     &[("options", "-c work_mem=8MB --search-path=public -c IntervalStyle=iso_8601")],
+    &[("options", "-e -fh -f n -S 2048")],
     &[("options", r"-c application_name=from\ options -cTimeZone=UTC"), ("TimeZone", "Europe/Paris")],
     &[("search_path", "\"$user\", public, \"odd name\""), ("my.own", "x")],
     &[("standard_conforming_strings", "off"), ("options", "-c statement_timeout=12345")],
@@ -107,6 +108,8 @@ const SHOWN: &[&str] = &[
     "work_mem",
     "search_path",
     "IntervalStyle",
+    "enable_hashjoin",
+    "enable_nestloop",
     "standard_conforming_strings",
     "statement_timeout",
 ];
