@@ -5,13 +5,14 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 use super::differential::{Bench, difference};
+use super::together::without_source;
 use crate::or_skip;
 use crate::support::short_or_long;
-use crate::wire_client::Pieces;
 use crate::wire_client::message::{
     bind, close_portal, close_statement, copy_data, copy_done, copy_fail, describe_portal,
     describe_statement, execute, flush, function_call, parse, query, sync,
 };
+use crate::wire_client::{Message, Pieces};
 
 /// Statements without parameters; what they leave ends with their transaction.
 const STATEMENTS: &[&str] = &[
@@ -178,6 +179,8 @@ fn play(mode: &'static str) {
     let outcome = TestRunner::new(config).run(&(script(), pieces()), |(script, pieces)| {
         let (direct, through) = runtime
             .block_on(async { (bench.directly(&script).await, bench.through(&script, &pieces).await) });
+        let essence = |answers: Vec<Message>| answers.into_iter().map(without_source).collect::<Vec<_>>();
+        let (direct, through) = (essence(direct), essence(through));
         match difference(&direct, &through) {
             None => Ok(()),
             Some(difference) => Err(TestCaseError::fail(format!("{}\n{difference}", spelt(&script)))),
