@@ -474,6 +474,11 @@ impl Statements {
         std::mem::take(&mut self.assumed)
     }
 
+    /// A name is taken at the server.
+    pub(super) fn is_untidy(&self) -> bool {
+        self.taken.is_some()
+    }
+
     /// Behind what has been refused: the name that was taken for it is free again.
     pub(super) fn clean_up(&mut self, out: &mut BytesMut) {
         if let Some(name) = self.taken.take() {

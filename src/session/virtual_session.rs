@@ -146,8 +146,9 @@ impl VirtualSession {
         self.statements.owed.is_empty()
     }
 
+    /// Whether the upstream may have something of the client's that others must not find.
     pub(super) fn has_doubt(&self) -> bool {
-        !self.doubt.is_none() || !self.asked.is_none()
+        !self.doubt.is_none() || !self.asked.is_none() || self.statements.is_untidy()
     }
 
     /// Whether it has to stay on its upstream. Now and then it comes into doubt.
@@ -173,8 +174,12 @@ impl VirtualSession {
         self.barrier && !self.statements.owed.is_empty()
     }
 
-    /// Asks the server what the client left.
+    /// Tidies up, and asks the server what the client left.
     pub(super) fn ask(&mut self, conn: &mut Conn, out: &mut BytesMut) {
+        self.statements.clean_up(out);
+        if self.doubt.is_none() {
+            return;
+        }
         if !self.ties.is_empty() {
             self.doubt.tied(self.ties);
         }
@@ -268,7 +273,6 @@ impl VirtualSession {
         if instead {
             put(&mut around.before, b'Q', &[&renamed, b"\0"]);
         }
-        self.statements.clean_up(&mut around.after);
         if meaning.resets {
             self.restore_startup(conn, &mut around.after);
         }

@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestError};
 
 use super::differential::{Bench, difference};
 use super::together::without_source;
 use crate::or_skip;
-use crate::support::short_or_long;
+use crate::support::{drawn, short_or_long};
 use crate::wire_client::message::{
     bind, close_portal, close_statement, copy_data, copy_done, copy_fail, describe_portal,
     describe_statement, execute, flush, function_call, parse, query, sync,
@@ -174,9 +174,9 @@ pub fn spelt(mut script: &[u8]) -> String {
 fn play(mode: &'static str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bench = or_skip!(runtime.block_on(Bench::start(mode)));
-    let cases = short_or_long(60, 2000);
+    let cases = short_or_long(60, 1000);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&(script(), pieces()), |(script, pieces)| {
+    let outcome = drawn(config).run(&(script(), pieces()), |(script, pieces)| {
         let (direct, through) = runtime
             .block_on(async { (bench.directly(&script).await, bench.through(&script, &pieces).await) });
         let essence = |answers: Vec<Message>| answers.into_iter().map(without_source).collect::<Vec<_>>();

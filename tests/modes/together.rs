@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestError};
 
 use crate::or_skip;
-use crate::support::{short_or_long, wait_until};
+use crate::support::{drawn, short_or_long, wait_until};
 use crate::wire_client::message::{
     bind, close_statement, describe_statement, execute, kinds, parse, query, sync,
 };
@@ -322,13 +322,13 @@ fn any_steps_of_several_clients_are_answered_as_if_each_had_a_server_of_its_own(
     let plan = Plan { pool_size: CLIENTS, database, ..Plan::default() };
     let stand = or_skip!(runtime.block_on(Stand::start_with(plan)));
     let config = Config {
-        cases: short_or_long(300, 3000),
+        cases: short_or_long(400, 8000),
         failure_persistence: None,
         max_shrink_iters: 300,
         ..Config::default()
     };
     let steps = prop::collection::vec((0..CLIENTS, step()), 1..24);
-    let outcome = TestRunner::new(config).run(&steps, |steps| {
+    let outcome = drawn(config).run(&steps, |steps| {
         let wrong = runtime.block_on(async {
             let (mut direct, mut through) = (Vec::new(), Vec::new());
             for _ in 0..CLIENTS {

@@ -46,7 +46,7 @@ pub mod vault;
 pub mod wait;
 
 pub use endpoint::Endpoint;
-pub use form::{bound, short_or_long};
+pub use form::{bound, drawn, short_or_long};
 pub use pgbench::{Pgbench, PgbenchReport};
 pub use postgres::{Postgres, PostgresOptions, StopMode};
 pub use program::{Finished, Program};
