@@ -9,6 +9,9 @@ use super::virtual_session::VirtualSession;
 use crate::pool::{Conn, Profile};
 use crate::wire::{DataRow, ErrorFields};
 
+/// So often a question of ours may be cancelled in a row.
+const MOST_UNANSWERED: u8 = 10;
+
 impl VirtualSession {
     /// Whether answers pass without being looked at one by one.
     #[inline]
@@ -74,6 +77,12 @@ impl VirtualSession {
     pub(super) fn failed(&mut self, fields: &ErrorFields, conn: &mut Conn) -> bool {
         match self.statements.owed.front() {
             Some((_, Whose::Restore)) => false,
+            // The client's own cancel that came late, or its own statement_timeout: asked again.
+            Some((_, Whose::Question)) if fields.sqlstate == "57014" && self.unanswered < MOST_UNANSWERED => {
+                self.unanswered = self.unanswered.saturating_add(1);
+                self.doubt.merge(std::mem::take(&mut self.asked));
+                false
+            }
             Some((_, whose @ (Whose::Align | Whose::Question))) => {
                 tracing::warn!(sqlstate = %fields.sqlstate, error = %fields.message, ?whose, "aligning failed");
                 self.broken = true;
@@ -96,7 +105,9 @@ impl VirtualSession {
         let front = self.statements.owed.front();
         self.statements.owed.heard(b'Z');
         match front {
+            Some((_, Whose::Question)) if self.asked.is_none() => false,
             Some((_, Whose::Question)) if !self.broken => {
+                self.unanswered = 0;
                 let user = conn.generation().login().user.clone();
                 let own = [("role", role.unwrap_or("none")), ("session_authorization", user.as_str())];
                 let rows = std::mem::take(&mut self.rows);

@@ -92,10 +92,16 @@ impl Relay {
             if self.to_client.is_empty() {
                 return Step::End(End::Terminated);
             }
-        } else if self.exchange.wants_client() && self.pass_terminate_on() {
+        } else if self.is_incomplete() && self.pass_terminate_on() {
             return Step::Again;
         }
         if moved { Step::Again } else { Step::Park }
+    }
+
+    /// Whether the server will not come to an end by itself. Where only a question of our own is
+    /// open, it will.
+    fn is_incomplete(&self) -> bool {
+        self.exchange.wants_client() && (!self.exchange.quiet() || self.exchange.uncertain())
     }
 
     /// The end of a client that waits for an upstream no longer than it may.

@@ -57,6 +57,13 @@ impl Doubt {
         self.ties.add(ties);
     }
 
+    /// What another doubt is about, too.
+    pub(super) fn merge(&mut self, other: Self) {
+        other.names.iter().for_each(|name| self.name(name));
+        self.any |= other.any;
+        self.ties.add(other.ties);
+    }
+
     /// A setting may be another now; its name in lower case.
     pub(super) fn name(&mut self, name: &str) {
         if NEVER.contains(&name) {

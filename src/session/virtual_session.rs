@@ -81,6 +81,8 @@ pub(super) struct VirtualSession {
     pub(super) restore: bool,
     /// The answer to our question so far.
     pub(super) rows: Vec<(String, Option<String>)>,
+    /// How often it was cancelled.
+    pub(super) unanswered: u8,
     /// A query of our own failed.
     pub(super) broken: bool,
 }
@@ -106,6 +108,7 @@ impl VirtualSession {
             bound: Bound::default(),
             restore: false,
             rows: Vec::new(),
+            unanswered: 0,
             broken: false,
         }
     }

@@ -65,6 +65,8 @@ async fn a_cancel_that_comes_too_late_never_hits_the_next_client() {
     });
     // The one that is cancelled is always at work, so that the cancels find an upstream, and
     // always at the end of it, so that the other one gets the same upstream next.
+    // A hit is a matter of luck, and rare on a machine that is busy.
+    let enough = short_or_long(5, 25);
     let working = tokio::spawn(async move {
         let mut hits = 0;
         loop {
@@ -74,7 +76,7 @@ async fn a_cancel_that_comes_too_late_never_hits_the_next_client() {
                 [state] if state == "57014" => hits += 1,
                 other => panic!("{other:?}"),
             }
-            if hits >= 25 {
+            if hits >= enough {
                 return (cancelled, hits);
             }
         }
@@ -127,6 +129,38 @@ async fn a_cancel_never_hits_the_same_clients_next_statement() {
             let hits = race(&mut stand.direct().await, rounds).await;
             assert!((1..rounds).contains(&hits), "direct: {hits}");
         }
+    }
+}
+
+/// Behind a transaction that set something Leasehold asks the server what came of it: a cancel that
+/// comes then is for nobody.
+#[tokio::test]
+async fn a_late_cancel_costs_a_client_nothing_of_what_it_set() {
+    let rounds: u32 = short_or_long(200, 2000);
+    let stand = or_skip!(Stand::start_with(Plan { pool_size: 2, ..Plan::default() }).await);
+    let mut other = stand.client().await;
+    let mut client = stand.client().await;
+    let (place, pid, secret) = (stand.place(), client.pid, client.secret.clone());
+    for round in 0..rounds {
+        let set = query(&format!("SET app.round = '{round}'; DISCARD PLANS; RESET work_mem"));
+        let (answer, ()) = tokio::join!(
+            async {
+                client.send(&set).await;
+                client.until_ready().await
+            },
+            async {
+                tokio::time::sleep(Duration::from_micros(u64::from(round % 30) * 50)).await;
+                send_cancel(&place, pid, &secret).await;
+            }
+        );
+        let cancelled = sqlstates(&answer) == ["57014"];
+        other.query("BEGIN").await;
+        let now =
+            client.try_value("SELECT current_setting('app.round', true)").await.expect("it is still served");
+        if !cancelled {
+            assert_eq!(now, round.to_string());
+        }
+        other.query("COMMIT").await;
     }
 }
 
