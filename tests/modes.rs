@@ -16,6 +16,8 @@ mod random;
 mod scripts;
 #[path = "modes/session.rs"]
 mod session;
+#[path = "modes/shapes.rs"]
+mod shapes;
 #[path = "modes/together.rs"]
 mod together;
 #[path = "modes/transaction.rs"]

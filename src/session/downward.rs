@@ -5,11 +5,13 @@
 
 use std::task::{Context, Poll};
 
+use bytes::BytesMut;
+
 use super::answers::Answer;
 use super::end::End;
 use super::owed::Verdict;
 use super::refusal;
-use super::relay::{Hold, Relay, Step};
+use super::relay::{Hold, Relay, SHORTEST, Step};
 use crate::pool::is_suspicious;
 use crate::wire::Status;
 
@@ -83,11 +85,21 @@ impl Relay {
                     return Ok(bytes.get(..bytes.len().saturating_sub(left)).unwrap_or_default());
                 }
                 Some(answer) => {
+                    if !whole && matches!(answer, Answer::Error(_)) {
+                        // Part of it is the client's already.
+                        self.again.forget();
+                    }
                     if let Err(end) = self.hear(answer) {
                         // What came before it is the client's all the same.
                         let before = bytes.get(..bytes.len().saturating_sub(left)).unwrap_or_default();
                         self.to_client.extend_from_slice(before);
                         return Err(end);
+                    }
+                    if self.again.is_refused() {
+                        let before = bytes.get(..bytes.len().saturating_sub(left)).unwrap_or_default();
+                        self.to_client.extend_from_slice(before);
+                        self.sort_out(rest)?;
+                        return Ok(&[]);
                     }
                 }
             }
@@ -115,6 +127,7 @@ impl Relay {
                 let role = self.local.pool().settings().upstream.role.as_deref();
                 if self.mine.ready(conn, role, |profile| profiles.shared(&profile)) {
                     self.exchange.ready(status.unwrap_or(Status::Failed));
+                    self.client_answered();
                 } else if self.mine.is_broken() {
                     return Err(End::Refused(refusal::align_failed()));
                 }
@@ -126,7 +139,11 @@ impl Relay {
             Answer::Parameter(name) => self.mine.reported(&name),
             Answer::Error(fields) => {
                 if self.mine.failed(&fields, conn) {
-                    self.server_failed(&fields);
+                    if self.again.is_kept() && self.leaving.is_none() && self.mine.takes_again(&fields) {
+                        self.again.refused();
+                    } else {
+                        self.server_failed(&fields);
+                    }
                 } else if fields.is_fatal() {
                     return Err(End::Refused(*fields));
                 }
@@ -136,6 +153,19 @@ impl Relay {
             return Err(End::Refused(refusal::lost()));
         }
         Ok(())
+    }
+
+    /// A request is over; if it is to be sent once more, it comes before what has been read.
+    #[inline]
+    fn client_answered(&mut self) {
+        if self.again.is_refused() {
+            let mut ahead = BytesMut::from(&self.again.take()[..]);
+            ahead.extend_from_slice(&self.ahead);
+            self.ahead = ahead;
+            self.needed = SHORTEST;
+        } else {
+            self.again.answered();
+        }
     }
 
     #[cold]
@@ -167,6 +197,9 @@ impl Relay {
                     return Ok(());
                 };
                 self.verdict = self.mine.verdict(kind);
+                if kind == b'E' && self.verdict == Verdict::Pass && self.again.is_kept() {
+                    self.verdict = Verdict::Withhold;
+                }
                 let length = u32::from_be_bytes([a, b, c, d]);
                 usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1).max(5)
             } else {
@@ -182,21 +215,31 @@ impl Relay {
             match self.verdict {
                 Verdict::Pass => self.to_client.extend_from_slice(piece),
                 Verdict::Swallow => {}
-                Verdict::Read => self.row.extend_from_slice(piece),
+                Verdict::Read | Verdict::Withhold => self.row.extend_from_slice(piece),
             }
             while let Some(answer) =
                 self.answers.next(&mut input).map_err(|e| End::Refused(refusal::bad_server(e)))?
             {
                 self.hear(answer)?;
             }
-            if self.verdict == Verdict::Read && self.answers.at_boundary() {
-                let row = std::mem::take(&mut self.row);
-                self.mine.row(row.get(5..).unwrap_or_default());
-            }
             if self.answers.at_boundary() {
-                self.verdict = Verdict::Pass;
+                self.is_whole();
             }
             rest = tail;
+        }
+    }
+
+    /// The answer that was under way has come.
+    fn is_whole(&mut self) {
+        let verdict = std::mem::replace(&mut self.verdict, Verdict::Pass);
+        if matches!(verdict, Verdict::Pass | Verdict::Swallow) {
+            return;
+        }
+        let message = std::mem::take(&mut self.row);
+        if verdict == Verdict::Read {
+            self.mine.row(message.get(5..).unwrap_or_default());
+        } else if !self.again.is_refused() {
+            self.to_client.extend_from_slice(&message);
         }
     }
 

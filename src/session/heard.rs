@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::answers::Tag;
 use super::owed::{Verdict, Whose};
 use super::scan::Ties;
+use super::undo::is_stale;
 use super::virtual_session::VirtualSession;
 use crate::pool::{Conn, Profile};
 use crate::wire::{DataRow, ErrorFields};
@@ -95,6 +96,12 @@ impl VirtualSession {
         }
     }
 
+    /// Right behind a failure: whether it was a statement whose result has another shape by now,
+    /// and nothing but the client's Sync is owed. That is not for the client then.
+    pub(super) fn takes_again(&mut self, fields: &ErrorFields) -> bool {
+        is_stale(&fields.sqlstate, &fields.message) && self.statements.owed.hide_sync()
+    }
+
     /// ReadyForQuery. False if it answers a message of our own.
     pub(super) fn ready(
         &mut self,
@@ -123,7 +130,7 @@ impl VirtualSession {
                 self.statements.raw = ties.has(Ties::PREPARED);
                 false
             }
-            Some((_, whose)) => whose == Whose::Client,
+            Some((_, whose)) => matches!(whose, Whose::Client | Whose::Again),
             None => true,
         }
     }

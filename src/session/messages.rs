@@ -54,6 +54,13 @@ pub(super) fn parameters(mut body: &[u8], mut each: impl FnMut(&[u8])) {
     }
 }
 
+/// Whether all parameters of a Bind, behind its two names, are in text.
+pub(super) fn are_text(mut body: &[u8]) -> bool {
+    let Some(formats) = number::<2>(&mut body) else { return false };
+    let codes = body.get(..formats.saturating_mul(2));
+    codes.is_some_and(|codes| codes.iter().all(|byte| *byte == 0))
+}
+
 fn number<const N: usize>(body: &mut &[u8]) -> Option<usize> {
     let (number, rest) = body.split_first_chunk::<N>()?;
     *body = rest;

@@ -1,5 +1,6 @@
 //! One client, from accept to goodbye; the relay is the hot path.
 
+mod again;
 mod answers;
 mod client;
 mod downward;

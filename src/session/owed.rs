@@ -41,6 +41,8 @@ pub(super) enum Whose {
     Restore,
     /// A query about what the client left.
     Question,
+    /// The client's Sync behind a failure that it does not hear of: all is sent once more.
+    Again,
 }
 
 /// What becomes of the answer that begins.
@@ -50,6 +52,8 @@ pub(super) enum Verdict {
     Swallow,
     /// Swallow, and read.
     Read,
+    /// Pass once it is whole, or not at all.
+    Withhold,
 }
 
 #[derive(Debug)]
@@ -159,8 +163,8 @@ impl<U> Owed<U> {
         let Some(front) = self.entries.front() else { return Verdict::Pass };
         match (front.whose, answer) {
             (Whose::Client | Whose::MadeUp, _) | (_, b'A') | (Whose::Restore, b'S') => Verdict::Pass,
-            (Whose::Ours, b'1' | b'3' | b'Z') => Verdict::Swallow,
-            (Whose::Ours, _) => Verdict::Pass,
+            (Whose::Ours, b'1' | b'3' | b'Z') | (Whose::Again, b'Z') => Verdict::Swallow,
+            (Whose::Ours | Whose::Again, _) => Verdict::Pass,
             (Whose::Question, b'D') => Verdict::Read,
             _ => Verdict::Swallow,
         }
@@ -264,6 +268,17 @@ impl<U> Owed<U> {
                 }
             }
         }
+    }
+
+    /// Behind a failure: the client's Sync is all that is owed, and is not for it. False: there is
+    /// more, or something else.
+    pub(super) fn hide_sync(&mut self) -> bool {
+        let only = self.entries.len() == 1;
+        let front = self.entries.front_mut().filter(|entry| only && entry.kind == Kind::Sync);
+        let Some(sync) = front.filter(|entry| entry.whose == Whose::Client) else { return false };
+        sync.whose = Whose::Again;
+        self.special = self.special.saturating_add(1);
+        true
     }
 
     /// What is owed, in order.

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 
+use super::again::Again;
 use super::answers::AnswerScan;
 use super::end::End;
 use super::exchange::Exchange;
@@ -63,6 +64,8 @@ pub(super) struct Relay {
     /// Of answers: part of a header, and a row that is ours to read.
     pub(super) withheld: BytesMut,
     pub(super) row: Vec<u8>,
+    /// A batch that can be sent once more.
+    pub(super) again: Again,
     /// What becomes of the answer that is under way.
     pub(super) verdict: Verdict,
     /// Owed to the upstream.
@@ -100,6 +103,7 @@ impl Relay {
             needed: SHORTEST,
             withheld: BytesMut::new(),
             row: Vec::new(),
+            again: Again::default(),
             verdict: Verdict::Pass,
             to_server: BytesMut::new(),
             to_client: BytesMut::new(),
@@ -356,6 +360,7 @@ impl Relay {
             self.to_client = BytesMut::new();
         }
         self.mine.rests();
+        self.again.rests();
         let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) else { return };
         if self.exchange.uncertain() || std::mem::take(&mut self.server_said) {
             self.local.count_transaction();

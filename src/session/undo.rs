@@ -45,9 +45,10 @@ impl Statements {
 
     /// An error: what the server did not do is taken back.
     pub(super) fn failed(&mut self, sqlstate: &str, message: &str, prepared: &mut Prepared) {
-        let stale = sqlstate == "0A000" && message.starts_with("cached plan must not change result type");
         let mut dropped = self.owed.failed();
-        if stale && let Some(Entry { undo: Undo::Bound(text), .. }) = dropped.first() {
+        if is_stale(sqlstate, message)
+            && let Some(Entry { undo: Undo::Bound(text), .. }) = dropped.first()
+        {
             text.outdate();
         }
         if dropped.iter().any(touches_unnamed) && !self.owed.entries().any(touches_unnamed) {
@@ -100,6 +101,11 @@ impl Statements {
             self.names.insert(name.into(), text);
         }
     }
+}
+
+/// Whether a server refuses a prepared statement whose result would have another shape by now.
+pub(super) fn is_stale(sqlstate: &str, message: &str) -> bool {
+    sqlstate == "0A000" && message.starts_with("cached plan must not change result type")
 }
 
 /// Whether the server's unnamed statement is another one behind it.

@@ -68,6 +68,11 @@ impl Relay {
 
     fn pass_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Step {
         let mut rest = bytes;
+        self.again.forget();
+        let may_repeat = !self.session_mode
+            && matches!(bytes.first(), Some(b'B' | b'D'))
+            && self.requests.at_boundary()
+            && self.exchange.at_rest();
         // Where the bytes begin that go on as they are, and where they end.
         let mut from = 0_usize;
         let end = loop {
@@ -120,6 +125,9 @@ impl Relay {
             }
             self.exchange.sent(header.kind);
         };
+        if may_repeat && end == bytes.len() {
+            self.again.keep(bytes);
+        }
         self.send(cx, bytes.get(from..end).unwrap_or_default());
         self.say_made_up();
         Step::Again

@@ -17,7 +17,7 @@ use crate::wire_client::{Message, Plan, Stand, WireClient};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A row of text from a statement of the extended protocol in one batch.
-async fn batch(client: &mut WireClient, parts: &[Vec<u8>]) -> Vec<Message> {
+pub async fn batch(client: &mut WireClient, parts: &[Vec<u8>]) -> Vec<Message> {
     client.send(&parts.concat()).await;
     client.until_ready().await
 }
@@ -406,35 +406,6 @@ async fn an_upstream_has_no_more_statements_than_it_may_and_a_client_no_more_tex
     assert_eq!((said.len(), said[0].field(b'C')), (1, "53200".to_owned()), "{said:?}");
     assert!(said[0].field(b'H').contains("max_prepared_bytes"));
     assert_eq!(one.value("SELECT 'well'").await, "well");
-}
-
-/// PostgreSQL refuses a prepared statement whose result has another shape by now; prepared
-/// anew it is good, and so it is here, on each upstream, for those who come later too.
-#[tokio::test]
-async fn a_statement_whose_table_changed_is_prepared_anew() {
-    let stand = or_skip!(Stand::start_with(Plan { pool_size: 2, ..Plan::default() }).await);
-    stand.ask("CREATE TABLE shape AS SELECT 1 AS a; GRANT ALL ON shape TO app").await;
-    let mut one = stand.client().await;
-    let mut two = stand.client().await;
-    let run = [bind("", "s", &[]), execute("", 0), sync()];
-    for client in [&mut one, &mut two] {
-        batch(client, &[parse("s", "SELECT * FROM shape"), sync()]).await;
-    }
-    // Both upstreams have it.
-    one.query("BEGIN").await;
-    assert_eq!(kinds(&batch(&mut one, &run).await), "2DCZ");
-    assert_eq!(kinds(&batch(&mut two, &run).await), "2DCZ");
-    one.query("COMMIT").await;
-    stand.ask("ALTER TABLE shape ADD b int").await;
-    let refused = batch(&mut one, &run).await;
-    assert_eq!(refused[0].field(b'C'), "0A000", "{refused:?}");
-    one.query("BEGIN").await;
-    assert_eq!(kinds(&batch(&mut one, &run).await), "2DCZ");
-    assert_eq!(kinds(&batch(&mut two, &run).await), "2DCZ");
-    one.query("COMMIT").await;
-    let mut three = stand.client().await;
-    batch(&mut three, &[parse("s", "SELECT * FROM shape"), sync()]).await;
-    assert_eq!(kinds(&batch(&mut three, &run).await), "2DCZ");
 }
 
 /// pgbench prepares inside of transactions, and waits for that with its whole thread.
