@@ -26,6 +26,8 @@ mod refused;
 mod renewal;
 #[path = "e2e/revoked.rs"]
 mod revoked;
+#[path = "e2e/shared.rs"]
+mod shared;
 #[path = "e2e/site.rs"]
 mod site;
 #[path = "e2e/stop.rs"]

@@ -1,6 +1,7 @@
 //! A running proxy: data threads, keepers, listeners and the console, started
 //! in this order and stopped in the other.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::credentials::{
     VaultSource,
 };
 use crate::net::TlsError;
-use crate::pool::{Pool, PoolSettings, ShardPort};
+use crate::pool::{Pool, PoolGroup, PoolSettings, ShardPort};
 use crate::session::{Accepting, ClientPort, Crowd, ListenError, Listeners, ShardPlan};
 
 /// The pool counts shards in the bits of one word.
@@ -67,6 +68,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Proxy {
     databases: Vec<Database>,
+    /// One for each source of users, with its name.
+    keepers: Vec<(String, Keeper)>,
     shards: Vec<ShardPort>,
     clients: Vec<ClientPort>,
     threads: Vec<JoinHandle<()>>,
@@ -94,15 +97,7 @@ impl Proxy {
         let tcp = listeners.tcp_addr();
         let (shards, words): (Vec<_>, Vec<_>) = (0..threads).map(|_| ShardPort::new()).unzip();
 
-        let mut pools = Vec::new();
-        for (index, (pool, source)) in settings.databases.iter().enumerate() {
-            let database = || pool.name.clone();
-            let made = Pool::new(pool.clone(), index, shards.clone())
-                .map_err(|source| StartError::Tls { database: database(), source })?;
-            let source = make_source(pool, source, settings.vault.as_ref())?;
-            pools.push((Arc::new(made), source));
-        }
-        let shared: Vec<Arc<Pool>> = pools.iter().map(|(pool, _)| pool.clone()).collect();
+        let (shared, issuers) = make_pools(&settings, &shards)?;
 
         let crowd = Crowd::new(settings.listen.clone(), threads);
         let cancels = Cancels::new(shards.clone());
@@ -122,15 +117,14 @@ impl Proxy {
             clients.push(port);
         }
 
-        let databases: Vec<Database> = pools
-            .into_iter()
-            .map(|(pool, source)| {
-                let name = pool.settings().name.clone();
-                let fleet: Arc<dyn Fleet> = pool.clone();
-                let keeper = Keeper::spawn(name, source, fleet, settings.rotation.clone());
-                Database { pool, keeper }
-            })
-            .collect();
+        let mut databases: Vec<Database> = Vec::new();
+        let mut keepers = Vec::new();
+        for Issuer { name, source, pools } in issuers {
+            let keeper = Keeper::spawn(name.clone(), source, fleet_of(&pools), settings.rotation.clone());
+            databases.extend(pools.into_iter().map(|pool| Database { pool, keeper: keeper.clone() }));
+            keepers.push((name, keeper));
+        }
+        databases.sort_by_key(|database| database.pool.index());
         for database in &databases {
             tokio::spawn(tell_trouble(database.pool.clone(), database.keeper.subscribe()));
         }
@@ -150,6 +144,7 @@ impl Proxy {
         );
         Ok(Self {
             databases,
+            keepers,
             shards,
             clients,
             threads: data,
@@ -199,17 +194,19 @@ impl Proxy {
     /// Stops accepting, lets transactions end within `shutdown_timeout`, revokes every user,
     /// and closes everything.
     pub async fn stop(self) {
-        let Self { databases, shards, clients, threads, accepting, shutdown_timeout, console, .. } = self;
+        let Self {
+            databases, keepers, shards, clients, threads, accepting, shutdown_timeout, console, ..
+        } = self;
         // Joins threads that leave accept(2) at once.
         drop(accepting);
         clients.iter().for_each(ClientPort::stop);
-        let keepers = databases.iter().map(|database| async move {
-            let report = database.keeper.shutdown(shutdown_timeout).await;
+        let keepers = keepers.iter().map(|(name, keeper)| async move {
+            let report = keeper.shutdown(shutdown_timeout).await;
             if !report.is_clean() {
                 let users: Vec<&str> =
                     report.left.iter().map(|generation| generation.user.as_str()).collect();
                 warn!(
-                    pool = %database.pool.settings().name,
+                    pool = %name,
                     users = users.join(","),
                     issuing = report.issuing,
                     "not revoked: these users end with their lease"
@@ -219,7 +216,7 @@ impl Proxy {
         futures_util::future::join_all(keepers).await;
         // Only now, so that those who are connected can watch the users drain.
         console.abort();
-        drop((clients, shards));
+        drop((databases, clients, shards));
         let joining = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 let _ = thread.join();
@@ -249,8 +246,52 @@ fn start_thread(index: usize, plan: ShardPlan) -> io::Result<JoinHandle<()>> {
     Ok(handle)
 }
 
+/// A source of users, and the pools that have them.
+struct Issuer {
+    name: String,
+    source: Arc<dyn Source>,
+    pools: Vec<Arc<Pool>>,
+}
+
+/// A pool for each database, and a source for each one's own credentials and for each that has a name.
+fn make_pools(
+    settings: &Settings,
+    shards: &[ShardPort],
+) -> Result<(Vec<Arc<Pool>>, Vec<Issuer>), StartError> {
+    let mut pools = Vec::new();
+    let mut issuers: Vec<Issuer> = Vec::new();
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    for (index, (pool, credentials)) in settings.databases.iter().enumerate() {
+        let made = Pool::new(pool.clone(), index, shards.to_vec())
+            .map_err(|source| StartError::Tls { database: pool.name.clone(), source })?;
+        let made = Arc::new(made);
+        pools.push(made.clone());
+        let known = credentials.name.as_deref().and_then(|name| by_name.get(name));
+        if let Some(issuer) = known.and_then(|at| issuers.get_mut(*at)) {
+            issuer.pools.push(made);
+            continue;
+        }
+        let name = credentials.name.as_deref().unwrap_or(&pool.name).to_owned();
+        let source = make_source(pool, &name, &credentials.source, settings.vault.as_ref())?;
+        if let Some(name) = credentials.name.as_deref() {
+            by_name.insert(name, issuers.len());
+        }
+        issuers.push(Issuer { name, source, pools: vec![made] });
+    }
+    Ok((pools, issuers))
+}
+
+/// What the keeper of these pools' users drives.
+fn fleet_of(pools: &[Arc<Pool>]) -> Arc<dyn Fleet> {
+    match pools {
+        [only] => only.clone(),
+        several => Arc::new(PoolGroup::new(several.to_vec())),
+    }
+}
+
 fn make_source(
     pool: &PoolSettings,
+    name: &str,
     source: &SourceSettings,
     vault: Option<&VaultSettings>,
 ) -> Result<Arc<dyn Source>, StartError> {
@@ -263,7 +304,7 @@ fn make_source(
         }
         SourceSettings::Local(local) => {
             let role = pool.upstream.role.as_deref();
-            Ok(Arc::new(LocalSource::new(local.clone(), &pool.name, role).map_err(wrong)?))
+            Ok(Arc::new(LocalSource::new(local.clone(), name, role).map_err(wrong)?))
         }
     }
 }

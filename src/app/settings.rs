@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::credentials::{RotationSettings, SourceSettings, VaultSettings};
+use crate::credentials::{CredentialsSettings, RotationSettings, VaultSettings};
 use crate::pool::PoolSettings;
 use crate::session::ListenSettings;
 
@@ -14,7 +14,7 @@ pub struct Settings {
     /// Vault, if any database uses it.
     pub vault: Option<VaultSettings>,
     /// The pools and where each gets its users.
-    pub databases: Vec<(PoolSettings, SourceSettings)>,
+    pub databases: Vec<(PoolSettings, CredentialsSettings)>,
     /// When users are replaced.
     pub rotation: RotationSettings,
     /// Data threads.

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::credentials::Named;
 use super::problem::Findings;
 use super::section::Section;
-use super::vault::{must_be_readable, should_be_readable};
-use crate::credentials::{LocalSettings, SourceSettings};
+use super::vault::must_be_readable;
+use crate::credentials::CredentialsSettings;
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PoolMode, PoolSettings};
 use crate::upstream::UpstreamSettings;
@@ -20,8 +21,13 @@ const LONGEST_NAME: usize = 63;
 /// `pool_size` unless it is set.
 const POOL_SIZE: usize = 20;
 
-pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Vec<(PoolSettings, SourceSettings)> {
+pub(super) fn read(
+    section: &Section<'_>,
+    named: &Section<'_>,
+    findings: &mut Findings,
+) -> Vec<(PoolSettings, CredentialsSettings)> {
     let mut databases = Vec::new();
+    let mut known = Named::read(named, findings);
     for name in section.names() {
         check_name(section, name, findings);
         let database = section.below(name);
@@ -29,10 +35,10 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Vec<(PoolS
             continue; // Not a table: reported with the names.
         }
         let upstream = read_upstream(&database, name, findings);
-        let source = read_source(&database, findings);
+        let credentials = known.of(&database, upstream.as_ref(), findings);
         let pool = read_pool(&database, name, upstream, findings);
-        if let (Some(pool), Some(source)) = (pool, source) {
-            databases.push((pool, source));
+        if let (Some(pool), Some(credentials)) = (pool, credentials) {
+            databases.push((pool, credentials));
         }
     }
     if section.names().next().is_none() {
@@ -42,16 +48,8 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> Vec<(PoolS
             "add a table [databases.NAME] with a host and credentials, NAME being what clients ask for",
         );
     }
+    known.warn_of_unused(findings);
     databases
-}
-
-/// Whether any database names Vault as its source, even if the rest of it is wrong.
-pub(super) fn use_vault(section: &Section<'_>) -> bool {
-    let mut ignored = Findings::default();
-    section
-        .names()
-        .map(|name| section.below(name).below("credentials").text("source", &mut ignored))
-        .any(|source| source.as_deref() == Some("vault"))
 }
 
 fn check_name(section: &Section<'_>, name: &str, findings: &mut Findings) {
@@ -182,117 +180,3 @@ fn read_tls(section: &Section<'_>, over_socket: bool, findings: &mut Findings) -
     }
     (mode, roots)
 }
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Vault,
-    Local,
-}
-
-const LOCAL_KEYS: [&str; 6] = [
-    "admin_url_file",
-    "creation_statements",
-    "renew_statements",
-    "revocation_statements",
-    "default_ttl",
-    "max_ttl",
-];
-
-fn read_source(database: &Section<'_>, findings: &mut Findings) -> Option<SourceSettings> {
-    const FORM: &str = "write credentials = { source = \"vault\", path = \"database/creds/ROLE\" }";
-    let section = database.below("credentials");
-    if !section.is_present() {
-        if !database.has("credentials") {
-            database.missing("credentials", FORM, findings);
-        }
-        return None;
-    }
-    if !section.has("source") {
-        section.missing("source", FORM, findings);
-        return None;
-    }
-    let source = section.choice("source", &[("vault", Source::Vault), ("local", Source::Local)], findings)?;
-    let (foreign, other): (&[&str], _) = match source {
-        Source::Vault => (&LOCAL_KEYS, "local"),
-        Source::Local => (&["path"], "vault"),
-    };
-    for key in foreign.iter().filter(|key| section.has(key)) {
-        section.error(
-            key,
-            &format!("belongs to source \"{other}\""),
-            "remove it, or change `source`",
-            findings,
-        );
-    }
-    match source {
-        Source::Vault => read_path(&section, findings).map(|path| SourceSettings::Vault { path }),
-        Source::Local => read_local(&section, findings),
-    }
-}
-
-fn read_path(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
-    if !section.has("path") {
-        section.missing("path", "name the dynamic role, for example \"database/creds/app\"", findings);
-        return None;
-    }
-    let text = section.filled("path", findings)?;
-    let path = text.trim().trim_matches('/');
-    let names: Vec<&str> = path.split('/').collect();
-    let clean = !names.iter().any(|name| name.is_empty() || *name == "." || *name == "..")
-        && !path.contains(|c: char| c.is_whitespace() || "?#%\\".contains(c));
-    let advice = match names.as_slice() {
-        ["v1", ..] => "leave out the leading v1/",
-        [.., "static-creds", _] => "static roles are not supported: name a dynamic role, MOUNT/creds/ROLE",
-        [_, .., "creds", _] if clean => return Some(path.to_owned()),
-        _ => "it must look like MOUNT/creds/ROLE, for example \"database/creds/app\"",
-    };
-    section.error("path", &format!("is {text:?}, which is no dynamic role"), advice, findings);
-    None
-}
-
-fn read_local(section: &Section<'_>, findings: &mut Findings) -> Option<SourceSettings> {
-    let admin_url_file = section.file("admin_url_file", findings);
-    match &admin_url_file {
-        Some(file) => should_be_readable(section, "admin_url_file", file, findings),
-        None if section.has("admin_url_file") => {}
-        None => section.missing(
-            "admin_url_file",
-            "name a file with a URL such as postgresql://issuer:…@host/db, of a role with CREATEROLE",
-            findings,
-        ),
-    }
-    let creation = section.texts("creation_statements", findings);
-    match &creation {
-        Some(statements) => {
-            for part in ["{{name}}", "{{password}}"] {
-                if !statements.iter().any(|statement| statement.contains(part)) {
-                    let what = format!("nowhere says {part}");
-                    section.error("creation_statements", &what, CREATION, findings);
-                }
-            }
-        }
-        None if section.has("creation_statements") => {}
-        None => section.missing("creation_statements", CREATION, findings),
-    }
-    let default_ttl = section.some_time("default_ttl", findings).unwrap_or(Duration::from_secs(3600));
-    let max_ttl = section.some_time("max_ttl", findings).unwrap_or(Duration::from_secs(24 * 3600));
-    if default_ttl > max_ttl {
-        let what = format!(
-            "is {}, longer than max_ttl ({})",
-            humantime::format_duration(default_ttl),
-            humantime::format_duration(max_ttl)
-        );
-        section.error("default_ttl", &what, "make it at most max_ttl", findings);
-    }
-    Some(SourceSettings::Local(LocalSettings {
-        admin_url_file: admin_url_file?,
-        creation_statements: creation?,
-        renew_statements: section.texts("renew_statements", findings).unwrap_or_default(),
-        revocation_statements: section.texts("revocation_statements", findings).unwrap_or_default(),
-        default_ttl,
-        max_ttl,
-    }))
-}
-
-const CREATION: &str = "for example: CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' \
-                        VALID UNTIL '{{expiration}}' IN ROLE app";

@@ -37,13 +37,13 @@ pub(super) fn overlay(tree: &mut Table, variables: &BTreeMap<String, String>, fi
     }
 }
 
-/// The path that a variable's name means; an existing database is found whatever its case.
+/// The path that a variable's name means; an existing database, or existing credentials, are found whatever its case.
 fn path_of(rest: &str, tree: &Table) -> Vec<String> {
     let mut path: Vec<String> = rest.split("__").map(str::to_lowercase).collect();
     if let [first, name, ..] = path.as_mut_slice()
-        && first == "databases"
-        && let Some(Value::Table(databases)) = tree.get("databases").map(|node| &node.value)
-        && let Some(existing) = databases.keys().find(|existing| existing.to_lowercase() == *name)
+        && (first == "databases" || first == "credentials")
+        && let Some(Value::Table(named)) = tree.get(first).map(|node| &node.value)
+        && let Some(existing) = named.keys().find(|existing| existing.to_lowercase() == *name)
     {
         name.clone_from(existing);
     }
@@ -76,10 +76,17 @@ fn insert(tree: &mut Table, path: &[String], node: Node, findings: &mut Findings
 fn advice(path: &[String]) -> String {
     let given = path.join(".");
     let database = match path {
-        [first, name, _, ..] if first == "databases" => name.as_str(),
+        [first, name, _, ..] if first == "databases" || first == "credentials" => name.as_str(),
         _ => "NAME",
     };
-    let known: Vec<String> = keys::KEYS.iter().map(|key| key.path.replace("NAME", database)).collect();
+    let paths = keys::KEYS.iter().flat_map(|key| {
+        let inline = key
+            .path
+            .strip_prefix("credentials.NAME")
+            .filter(|_| path.first().is_some_and(|first| first == "databases"));
+        [Some(key.path.to_owned()), inline.map(|rest| format!("databases.NAME.credentials{rest}"))]
+    });
+    let known: Vec<String> = paths.flatten().map(|path| path.replace("NAME", database)).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     match names::nearest(&given, &known).or_else(|| names::nearest(&given.replace('_', "."), &known)) {
         Some(near) => format!("did you mean {}?", variable_of(near)),

@@ -4,13 +4,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Loaded;
+use super::explain_credentials::{bounds, own_or_shared, shared};
 use super::host::Host;
 use super::problem::Origin;
 use super::sslmode::tls_sentence;
 use crate::app::LogFormat;
-use crate::credentials::{
-    LocalSettings, RenewPolicy, RotationSettings, SourceSettings, VaultAuth, VaultSettings,
-};
+use crate::credentials::{CredentialsSettings, RenewPolicy, VaultAuth, VaultSettings};
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PoolMode, PoolSettings};
 
@@ -23,27 +22,28 @@ pub fn explain(loaded: &Loaded, host: &dyn Host) -> String {
     if let Some(vault) = &loaded.settings.vault {
         explain_vault(&mut report, vault);
     }
-    for (pool, source) in &loaded.settings.databases {
-        database(&mut report, pool, source, host);
+    for (pool, credentials) in &loaded.settings.databases {
+        database(&mut report, pool, credentials, host);
     }
+    shared(&mut report);
     rotation(&mut report);
     log(&mut report);
     report.text
 }
 
 /// The text so far, and the origins to name beside each value.
-struct Report<'l> {
-    loaded: &'l Loaded,
+pub(super) struct Report<'l> {
+    pub(super) loaded: &'l Loaded,
     text: String,
 }
 
 impl Report<'_> {
-    fn heading(&mut self, text: &str) {
+    pub(super) fn heading(&mut self, text: &str) {
         let _ = writeln!(self.text, "{}[{text}]", if self.text.is_empty() { "" } else { "\n" });
     }
 
     /// One key: `path`'s last name, its value, where it came from, and the meaning.
-    fn item(&mut self, path: &str, value: impl std::fmt::Display, meaning: impl AsRef<str>) {
+    pub(super) fn item(&mut self, path: &str, value: impl std::fmt::Display, meaning: impl AsRef<str>) {
         let name = path.rsplit('.').next().unwrap_or(path);
         let origin = match self.loaded.origins.get(path) {
             Some(origin @ (Origin::Line(_) | Origin::Variable(_))) => origin.in_file(&self.loaded.file),
@@ -230,7 +230,12 @@ fn explain_login(report: &mut Report<'_>, method: &str, mount: &str) {
     report.item("vault.auth.mount", mount, format!("Logins go to auth/{mount}/login."));
 }
 
-fn database(report: &mut Report<'_>, pool: &PoolSettings, source: &SourceSettings, host: &dyn Host) {
+fn database(
+    report: &mut Report<'_>,
+    pool: &PoolSettings,
+    credentials: &CredentialsSettings,
+    host: &dyn Host,
+) {
     let base = format!("databases.{}", pool.name);
     let at = |key: &str| format!("{base}.{key}");
     let upstream = &pool.upstream;
@@ -290,7 +295,7 @@ fn database(report: &mut Report<'_>, pool: &PoolSettings, source: &SourceSetting
         };
         report.item(&at(key), text, meaning);
     }
-    credentials(report, source, &at);
+    own_or_shared(report, credentials, &at);
 }
 
 fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> String) {
@@ -327,75 +332,6 @@ fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> Stri
             "Each connection keeps at most so many prepared statements, for all clients together.",
         );
     }
-}
-
-fn credentials(report: &mut Report<'_>, source: &SourceSettings, at: &dyn Fn(&str) -> String) {
-    let at = |key: &str| at(&format!("credentials.{key}"));
-    let rotation = &report.loaded.settings.rotation;
-    match source {
-        SourceSettings::Vault { path } => {
-            let (early, late) = bounds(rotation);
-            report.item(&at("source"), "vault", "Users and passwords come from Vault and stay in memory.");
-            report.item(
-                &at("path"),
-                path,
-                format!(
-                    "Each user is read from {path}. Vault's role and token say how long it lives; \
-                     it is replaced after {:.0} % to {:.0} % of that.",
-                    early * 100.0,
-                    late * 100.0
-                ),
-            );
-        }
-        SourceSettings::Local(local) => explain_local(report, local, &at),
-    }
-}
-
-fn explain_local(report: &mut Report<'_>, local: &LocalSettings, at: &dyn Fn(&str) -> String) {
-    let rotation = &report.loaded.settings.rotation;
-    let middle = span(part(local.default_ttl, rotation.at));
-    let (early, late) = bounds(rotation);
-    report.item(&at("source"), "local", "Leasehold issues and removes the users itself.");
-    report.item(
-        &at("admin_url_file"),
-        local.admin_url_file.display(),
-        "The admin connection's URL is read from this file; never shown.",
-    );
-    report.item(&at("creation_statements"), count(&local.creation_statements), "Run for each new user.");
-    let renew = if local.renew_statements.is_empty() {
-        "ALTER ROLE … VALID UNTIL is run to extend a life."
-    } else {
-        "Run to extend a life."
-    };
-    report.item(&at("renew_statements"), count(&local.renew_statements), renew);
-    let revoke = if local.revocation_statements.is_empty() {
-        "Users are removed as Vault does by default."
-    } else {
-        "Run to remove a user."
-    };
-    report.item(&at("revocation_statements"), count(&local.revocation_statements), revoke);
-    let life = span(local.default_ttl);
-    report.item(
-        &at("default_ttl"),
-        &life,
-        format!(
-            "Users live {life}, replaced after about {middle} ({} to {}).",
-            span(part(local.default_ttl, early)),
-            span(part(local.default_ttl, late))
-        ),
-    );
-    let most = span(local.max_ttl);
-    report.item(
-        &at("max_ttl"),
-        &most,
-        match rotation.renew {
-            RenewPolicy::WhileDraining => {
-                format!("A user whose connections are still busy is renewed, up to {most} after it was made.")
-            }
-            RenewPolicy::UntilMax => format!("Users are renewed, up to {most} after they were made."),
-            RenewPolicy::Never => "Users are not renewed (rotation.renew).".to_owned(),
-        },
-    );
 }
 
 fn rotation(report: &mut Report<'_>) {
@@ -461,31 +397,14 @@ fn log(report: &mut Report<'_>) {
     report.item("log.filter", &log.filter, "What is told.");
 }
 
-/// The earliest and latest moment of the rotation, as parts of the life.
-fn bounds(rotation: &RotationSettings) -> (f64, f64) {
-    (rotation.at - rotation.jitter / 2.0, rotation.at + rotation.jitter / 2.0)
-}
-
-fn part(life: Duration, part: f64) -> Duration {
-    Duration::try_from_secs_f64(life.as_secs_f64() * part).unwrap_or(life)
-}
-
 /// A duration in words, to the second where it is longer than ten.
-fn span(duration: Duration) -> String {
+pub(super) fn span(duration: Duration) -> String {
     let rounded = if duration >= Duration::from_secs(10) {
         Duration::from_secs(duration.saturating_add(Duration::from_millis(500)).as_secs())
     } else {
         Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     };
     humantime::format_duration(rounded).to_string()
-}
-
-fn count(statements: &[String]) -> String {
-    match statements.len() {
-        0 => "default".to_owned(),
-        1 => "1 statement".to_owned(),
-        n => format!("{n} statements"),
-    }
 }
 
 fn or_none(value: Option<impl std::fmt::Display>) -> String {

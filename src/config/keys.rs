@@ -3,7 +3,7 @@
 /// One key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// The path; `NAME` stands for a database's name.
+    /// The path; `NAME` stands for a database's name, or for that of credentials.
     pub path: &'static str,
     /// What a value looks like.
     pub form: &'static str,
@@ -184,35 +184,41 @@ pub const KEYS: &[Key] = &[
         "30s",
         "How long sent bytes may stay unacknowledged; 0s: the system's default.",
     ),
-    key("databases.NAME.credentials.source", "vault | local", "", "Who issues the users."),
-    key("databases.NAME.credentials.path", "MOUNT/creds/ROLE", "", "The dynamic role at Vault (`vault`)."),
     key(
-        "databases.NAME.credentials.admin_url_file",
+        "databases.NAME.credentials",
+        "name or table",
+        "",
+        "Where its users come from: the name of a [credentials.NAME] that several databases share, or a table with the keys of one.",
+    ),
+    key("credentials.NAME.source", "vault | local", "", "Who issues the users."),
+    key("credentials.NAME.path", "MOUNT/creds/ROLE", "", "The dynamic role at Vault (`vault`)."),
+    key(
+        "credentials.NAME.admin_url_file",
         "file",
         "",
         "File with the URL of the admin connection that issues users (`local`).",
     ),
     key(
-        "databases.NAME.credentials.creation_statements",
+        "credentials.NAME.creation_statements",
         "list of text",
         "",
         "SQL that makes a user, with {{name}}, {{password}}, {{expiration}}, {{role}} (`local`).",
     ),
     key(
-        "databases.NAME.credentials.renew_statements",
+        "credentials.NAME.renew_statements",
         "list of text",
         "ALTER ROLE … VALID UNTIL",
         "SQL that extends a user's life (`local`).",
     ),
     key(
-        "databases.NAME.credentials.revocation_statements",
+        "credentials.NAME.revocation_statements",
         "list of text",
         "as Vault does",
         "SQL that removes a user (`local`).",
     ),
-    key("databases.NAME.credentials.default_ttl", "duration", "1h", "How long a user lives (`local`)."),
+    key("credentials.NAME.default_ttl", "duration", "1h", "How long a user lives (`local`)."),
     key(
-        "databases.NAME.credentials.max_ttl",
+        "credentials.NAME.max_ttl",
         "duration",
         "24h",
         "The longest life of a user, renewals included (`local`).",
@@ -269,8 +275,17 @@ pub(super) enum Known {
     Nothing,
 }
 
-/// Looks a path up; any name stands for `NAME`.
+/// A database's own credentials have the keys of those that have a name.
+fn plain<'p>(path: &[&'p str]) -> Vec<&'p str> {
+    match path {
+        ["databases", name, "credentials", key, rest @ ..] => [&["credentials", name, key], rest].concat(),
+        path => path.to_vec(),
+    }
+}
+
+/// Looks a path up; any name stands for `NAME`. A key may be a table as well.
 pub(super) fn look_up(path: &[&str]) -> Known {
+    let path = &plain(path)[..];
     let mut table = path.is_empty();
     for key in KEYS {
         match matches(key, path) {
@@ -284,6 +299,10 @@ pub(super) fn look_up(path: &[&str]) -> Known {
 
 /// The names that may stand directly below a table, without repeats; secrets are not among them.
 pub(super) fn children(path: &[&str]) -> Vec<&'static str> {
+    let path = match path {
+        ["databases", name, "credentials"] => &["credentials", name],
+        path => path,
+    };
     let mut names = Vec::new();
     for key in KEYS.iter().filter(|key| !key.secret && matches(key, path).is_some_and(|more| more > 0)) {
         if let Some(name) = key.path.split('.').nth(path.len())
@@ -325,7 +344,11 @@ mod tests {
         assert!(matches!(look_up(&["threads"]), Known::Key(_)));
         assert!(matches!(look_up(&["databases", "shop", "pool_size"]), Known::Key(_)));
         assert_eq!(look_up(&[]), Known::Table);
-        assert_eq!(look_up(&["databases", "shop", "credentials"]), Known::Table);
+        assert!(matches!(look_up(&["databases", "shop", "credentials"]), Known::Key(_)));
+        assert!(matches!(look_up(&["databases", "shop", "credentials", "path"]), Known::Key(_)));
+        assert_eq!(look_up(&["databases", "shop", "credentials", "paths"]), Known::Nothing);
+        assert_eq!(look_up(&["credentials", "shop"]), Known::Table);
+        assert_eq!(children(&["databases", "shop", "credentials"]), children(&["credentials", "shop"]));
         assert_eq!(look_up(&["databases", "shop", "poolsize"]), Known::Nothing);
         assert_eq!(look_up(&["listen", "tcp", "port"]), Known::Nothing);
     }

@@ -7,9 +7,11 @@
 //! at once: what, where, and what to do.
 
 mod auth;
+mod credentials;
 mod databases;
 mod environment;
 mod explain;
+mod explain_credentials;
 mod host;
 mod keys;
 mod links;
@@ -98,13 +100,14 @@ fn sorted(file: &str, mut list: Vec<Problem>) -> Problems {
 
 fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &mut Findings) -> Settings {
     let databases = root.below("databases");
-    let uses_vault = databases::use_vault(&databases);
+    let named = root.below("credentials");
+    let uses_vault = credentials::use_vault(&databases, &named);
     let environment =
         if uses_vault { read_vault_environment(lookup, findings) } else { VaultEnvironment::default() };
     Settings {
         listen: listen::read(&root.below("listen"), findings),
         vault: vault::read(&root.below("vault"), &environment, uses_vault, findings),
-        databases: databases::read(&databases, findings),
+        databases: databases::read(&databases, &named, findings),
         rotation: rotation::read(&root.below("rotation"), findings),
         threads: root
             .whole("threads", 1, 1024, findings)

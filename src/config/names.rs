@@ -19,7 +19,13 @@ fn check_table<'t>(table: &'t Table, path: &mut Vec<&'t str>, findings: &mut Fin
         let in_file = !matches!(node.origin, Origin::Variable(_));
         match keys::look_up(path) {
             Known::Key(key) if key.secret && in_file => refuse_secret(&node.origin, path, findings),
-            Known::Key(_) => {}
+            Known::Key(_) => {
+                if let Value::Table(inner) = &node.value
+                    && !keys::children(path).is_empty()
+                {
+                    check_table(inner, path, findings);
+                }
+            }
             Known::Table => match &node.value {
                 Value::Table(inner) => check_table(inner, path, findings),
                 other => findings.error(

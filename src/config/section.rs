@@ -95,6 +95,14 @@ impl<'t> Section<'t> {
         Some(text)
     }
 
+    /// What a key names, where it is a string and not a table.
+    pub(super) fn name_in(&self, name: &str) -> Option<&'t str> {
+        match &self.node(name)?.value {
+            Value::Text(text) => Some(text.trim()),
+            _ => None,
+        }
+    }
+
     /// A string with something in it.
     pub(super) fn filled(&self, name: &str, findings: &mut Findings) -> Option<String> {
         let text = self.text(name, findings)?;

@@ -50,7 +50,7 @@ fn defaults_are_those_of_the_manual() {
     assert_eq!((upstream.port, upstream.dbname.as_str(), upstream.sslmode), (5432, "app", SslMode::Disable));
     assert_eq!(upstream.connect_timeout, Duration::from_secs(10));
     assert_eq!((upstream.tcp_keepalive.as_secs(), upstream.tcp_user_timeout.as_secs()), (60, 30));
-    let SourceSettings::Local(local) = source else { panic!() };
+    let SourceSettings::Local(local) = &source.source else { panic!() };
     assert_eq!((local.default_ttl.as_secs(), local.max_ttl.as_secs()), (3600, 86_400));
     assert_eq!(local.creation_statements.len(), 1);
 }
@@ -396,7 +396,7 @@ fn a_configuration_can_come_from_the_environment_alone() {
     assert!((settings.rotation.at - 0.5).abs() < f64::EPSILON);
     let (pool, source) = &settings.databases[0];
     assert_eq!((pool.name.as_str(), pool.upstream.dbname.as_str()), ("shop", "1234"));
-    let SourceSettings::Local(local) = source else { panic!() };
+    let SourceSettings::Local(local) = &source.source else { panic!() };
     assert_eq!(local.creation_statements, ["{{name}} {{password}}", "b"]);
 }
 

@@ -24,7 +24,9 @@ pub use generation::{Generation, GenerationId, Login};
 pub use keeper::{Keeper, ShutdownReport};
 pub use life::GenerationState;
 pub use local::{LocalSettings, LocalSource};
-pub use settings::{RenewPolicy, RotationSettings, SourceSettings, VaultAuth, VaultSettings};
+pub use settings::{
+    CredentialsSettings, RenewPolicy, RotationSettings, SourceSettings, VaultAuth, VaultSettings,
+};
 pub use snapshot::{GenerationSnapshot, KeeperSnapshot};
 pub use source::{Grant, Issued, LeaseToken, Recovery, Source, SourceError, Term};
 pub use vault::{LoginPace, QUIET, VaultEnvError, VaultEnvironment, VaultSource, from_environment};

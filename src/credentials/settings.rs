@@ -52,7 +52,16 @@ impl Default for RotationSettings {
     }
 }
 
-/// Where one pool's users come from (`credentials = { source = … }`).
+/// `credentials` of one database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CredentialsSettings {
+    /// The `[credentials.NAME]` that it names: shared with all others that do so, on one server.
+    pub name: Option<String>,
+    /// Where the users come from.
+    pub source: SourceSettings,
+}
+
+/// Where users come from (`source = …`).
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceSettings {
     /// A dynamic role of Vault's or OpenBao's database secrets engine.

@@ -7,6 +7,7 @@
 mod conn;
 mod feed;
 mod fleet;
+mod group;
 mod hunger;
 mod ledger;
 mod local;
@@ -20,6 +21,7 @@ mod watch;
 
 pub use conn::{ClientId, Conn, ServerRow};
 pub(crate) use feed::is_suspicious;
+pub use group::PoolGroup;
 pub use local::{LocalPool, PoolCounts, Waiting};
 pub use places::CheckoutError;
 pub use prepared::Prepared;
