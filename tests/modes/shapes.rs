@@ -66,7 +66,7 @@ async fn who_asks_what_it_will_get_never_hears_of_another_shape() {
         let stand = or_skip!(Stand::start_with(Plan { pool_size: 2, ..Plan::default() }).await);
         let (mut one, mut two) = (stand.client().await, stand.client().await);
         outdated([&mut one, &mut two], &stand).await;
-        let said = batch(&mut one, &[sent.clone()]).await;
+        let said = batch(&mut one, std::slice::from_ref(&sent)).await;
         assert_eq!((kinds(&said), fields(&said)), (answers.to_owned(), 2), "{said:?}");
         // The other one comes to the other upstream.
         one.query("BEGIN").await;
@@ -102,7 +102,7 @@ async fn who_cannot_know_gets_the_error_as_from_the_server() {
         if begin {
             one.query("BEGIN").await;
         }
-        let said = batch(&mut one, &[sent.clone()]).await;
+        let said = batch(&mut one, std::slice::from_ref(&sent)).await;
         assert_eq!((kinds(&said), code(&said)), ("EZ".to_owned(), "0A000".to_owned()));
         if begin {
             one.query("ROLLBACK").await;
