@@ -6,10 +6,10 @@
 use std::task::{Context, Poll};
 
 use super::answers::Answer;
-use super::end::End;
+use super::end::{End, Step};
 use super::owed::Verdict;
 use super::refusal;
-use super::relay::{Hold, Relay, Step};
+use super::relay::{Hold, Relay};
 use crate::pool::is_suspicious;
 use crate::wire::Status;
 

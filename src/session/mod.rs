@@ -2,6 +2,7 @@
 
 mod answers;
 mod client;
+mod crowd;
 mod downward;
 mod end;
 mod exchange;
@@ -13,18 +14,26 @@ mod listen_settings;
 mod listener;
 mod messages;
 mod owed;
+mod plan;
+mod port;
 mod profiles;
 mod refusal;
 mod relay;
+mod roll;
 mod scan;
 mod settings;
 mod shard;
 mod statements;
+mod terminate;
 mod texts;
 mod undo;
 mod upward;
 mod virtual_session;
 
+pub use crowd::Crowd;
 pub use listen_settings::ListenSettings;
 pub use listener::{Accepting, ListenError, Listeners};
-pub use shard::{ClientPort, ClientRow, ClientState, ConsoleClient, Crowd, Shard, ShardPlan};
+pub use plan::ShardPlan;
+pub use port::{ClientPort, ConsoleClient};
+pub use roll::{ClientRow, ClientState};
+pub use shard::Shard;

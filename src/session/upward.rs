@@ -4,9 +4,9 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 
-use super::end::End;
+use super::end::{End, Step};
 use super::refusal;
-use super::relay::{Hold, Relay, SHORTEST, Step};
+use super::relay::{Hold, Relay, SHORTEST};
 use super::shard::Shard;
 use super::virtual_session::{Around, House, Sight};
 use crate::pool::LocalPool;
