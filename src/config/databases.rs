@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::problem::Findings;
+use super::readable::{must_be_readable, should_be_readable};
 use super::section::Section;
-use super::vault::{must_be_readable, should_be_readable};
 use crate::credentials::{LocalSettings, SourceSettings};
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PoolMode, PoolSettings};

@@ -17,6 +17,7 @@ mod listen;
 mod locate;
 mod names;
 mod problem;
+mod readable;
 mod rotation;
 mod section;
 mod sslmode;
