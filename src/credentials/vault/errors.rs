@@ -220,6 +220,27 @@ pub(super) fn classify(call: &Call, refusal: &Refusal) -> SourceError {
     }
 }
 
+/// The token that was called with lives no more.
+pub(super) fn dead_token(refusal: &Refusal) -> SourceError {
+    let text = refusal.said();
+    SourceError::Denied {
+        message: format!("the vault token is dead: expired, revoked or never valid ({text}); give a new one"),
+    }
+}
+
+/// The same, to a call about a lease of that token's.
+pub(super) fn gone_with_token(refusal: &Refusal) -> SourceError {
+    let text = refusal.said();
+    SourceError::Gone { message: format!("the token of the lease has ended, and the lease with it ({text})") }
+}
+
+/// An answer that is not what Vault gives there.
+pub(super) fn foreign(call: &Call, what: &str) -> SourceError {
+    SourceError::Misconfigured {
+        message: format!("{} answered with {what}; check vault.address and credentials.path", call.path()),
+    }
+}
+
 #[cfg(test)]
 #[path = "errors_tests.rs"]
 mod tests;
