@@ -16,8 +16,8 @@ use super::stats::PoolStats;
 use crate::admin::{Console, ConsolePool};
 use crate::cancel::Cancels;
 use crate::credentials::{
-    Fleet, Keeper, KeeperSnapshot, LocalSource, Source, SourceError, SourceSettings, VaultSettings,
-    VaultSource,
+    Fleet, Keeper, KeeperSnapshot, LocalSource, RotationSettings, Source, SourceError, SourceSettings,
+    VaultSettings, VaultSource,
 };
 use crate::net::TlsError;
 use crate::pool::{Pool, PoolSettings, ShardPort};
@@ -82,6 +82,17 @@ struct Database {
     keeper: Keeper,
 }
 
+impl Database {
+    /// Starts to keep a pool in users.
+    fn keep(pool: Arc<Pool>, source: Arc<dyn Source>, rotation: &RotationSettings) -> Self {
+        let name = pool.settings().name.clone();
+        let fleet: Arc<dyn Fleet> = pool.clone();
+        let keeper = Keeper::spawn(name, source, fleet, rotation.clone());
+        tokio::spawn(tell_trouble(pool.clone(), keeper.subscribe()));
+        Self { pool, keeper }
+    }
+}
+
 impl Proxy {
     /// Binds the listeners, starts the data threads and asks for the first users; does not
     /// wait for them. The keepers and the console run on the current runtime.
@@ -94,16 +105,8 @@ impl Proxy {
         let tcp = listeners.tcp_addr();
         let (shards, words): (Vec<_>, Vec<_>) = (0..threads).map(|_| ShardPort::new()).unzip();
 
-        let mut pools = Vec::new();
-        for (index, (pool, source)) in settings.databases.iter().enumerate() {
-            let database = || pool.name.clone();
-            let made = Pool::new(pool.clone(), index, shards.clone())
-                .map_err(|source| StartError::Tls { database: database(), source })?;
-            let source = make_source(pool, source, settings.vault.as_ref())?;
-            pools.push((Arc::new(made), source));
-        }
+        let pools = make_pools(&settings, &shards)?;
         let shared: Vec<Arc<Pool>> = pools.iter().map(|(pool, _)| pool.clone()).collect();
-
         let crowd = Crowd::new(settings.listen.clone(), threads);
         let cancels = Cancels::new(shards.clone());
         let (console_port, console_clients) = mpsc::unbounded_channel();
@@ -124,16 +127,8 @@ impl Proxy {
 
         let databases: Vec<Database> = pools
             .into_iter()
-            .map(|(pool, source)| {
-                let name = pool.settings().name.clone();
-                let fleet: Arc<dyn Fleet> = pool.clone();
-                let keeper = Keeper::spawn(name, source, fleet, settings.rotation.clone());
-                Database { pool, keeper }
-            })
+            .map(|(pool, source)| Database::keep(pool, source, &settings.rotation))
             .collect();
-        for database in &databases {
-            tokio::spawn(tell_trouble(database.pool.clone(), database.keeper.subscribe()));
-        }
         let watched = databases
             .iter()
             .map(|database| ConsolePool { pool: database.pool.clone(), keeper: database.keeper.clone() });
@@ -247,6 +242,21 @@ fn start_thread(index: usize, plan: ShardPlan) -> io::Result<JoinHandle<()>> {
     })?;
     outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")))?;
     Ok(handle)
+}
+
+/// A pool, and where its users come from.
+type Supplied = (Arc<Pool>, Arc<dyn Source>);
+
+/// The pools in the order of their index.
+fn make_pools(settings: &Settings, shards: &[ShardPort]) -> Result<Vec<Supplied>, StartError> {
+    let mut pools = Vec::new();
+    for (index, (pool, source)) in settings.databases.iter().enumerate() {
+        let made = Pool::new(pool.clone(), index, shards.to_vec())
+            .map_err(|source| StartError::Tls { database: pool.name.clone(), source })?;
+        let source = make_source(pool, source, settings.vault.as_ref())?;
+        pools.push((Arc::new(made), source));
+    }
+    Ok(pools)
 }
 
 fn make_source(

@@ -168,17 +168,7 @@ impl Stage<'_> {
         screen: &mut Screen<W>,
         stop: &CancellationToken,
     ) -> Result<Option<(Outcome, Option<u64>)>, DemoError> {
-        let Some(came) = stop.run_until_cancelled(self.first_user()).await else { return Ok(None) };
-        came?;
-        screen.say(Tone::Plain, &format!("making pgbench's tables through the proxy at {} …", self.address));
-        let Some(prepared) = stop.run_until_cancelled(load::prepare(self.tools, self.address)).await else {
-            return Ok(None);
-        };
-        prepared?;
-        let command =
-            format!("psql \"host={} port={} dbname={DATABASE}\"", self.address.ip(), self.address.port());
-        screen.say(Tone::Strong, &format!("ready; no password, no user to know:   {command}"));
-
+        let Some(command) = self.set_up(screen, stop).await? else { return Ok(None) };
         let mut load = Load::start(self.tools, self.address, options.duration)?;
         let began = Instant::now();
         let deadline = began + options.duration.map_or(Duration::from_secs(365 * 24 * 3600), |d| d + LATE);
@@ -214,32 +204,41 @@ impl Stage<'_> {
                     None => break true,
                 },
                 _ = ticks.tick() => {
-                    for event in story.look(self.look(story.last()).await) {
-                        let tone = if matches!(event, Event::Trouble { .. }) { Tone::Bad } else { Tone::Strong };
-                        screen.say(tone, &format!("{:>5}  {event}", clock(began.elapsed())));
-                    }
+                    self.follow(&mut story, screen, began).await;
                     if screen.is_terminal() {
                         frame(&story, &tally, screen);
                     }
                 }
             }
         };
-        let late = Instant::now() >= deadline;
-        let mut outcome = Outcome { elapsed: began.elapsed(), swaps: story.swaps(), ..Outcome::default() };
-        let mut processed = None;
+        let outcome = Outcome { elapsed: began.elapsed(), swaps: story.swaps(), ..Outcome::default() };
         if ended {
-            let (status, summary) = load.finish().await?;
-            processed = summary.processed;
-            tally.failures = tally.failures.max(summary.failed.unwrap_or(0));
-            if !status.success() || options.duration.is_none() {
-                outcome.died = Some(tally.words.take().unwrap_or_else(|| status.to_string()));
-            }
-        } else {
-            load.interrupt().await;
-            outcome.died = tally.words.take().filter(|_| late);
+            return tally.after_its_end(load, options, outcome).await.map(Some);
         }
-        outcome.failures = tally.failures;
-        Ok(Some((outcome, processed)))
+        let late = Instant::now() >= deadline;
+        load.interrupt().await;
+        let died = tally.words.take().filter(|_| late);
+        Ok(Some((Outcome { died, failures: tally.failures, ..outcome }, None)))
+    }
+
+    /// Waits for the first user and makes pgbench's tables. How to connect, or `None` if it was
+    /// stopped before.
+    async fn set_up<W: Write>(
+        &self,
+        screen: &mut Screen<W>,
+        stop: &CancellationToken,
+    ) -> Result<Option<String>, DemoError> {
+        let Some(came) = stop.run_until_cancelled(self.first_user()).await else { return Ok(None) };
+        came?;
+        screen.say(Tone::Plain, &format!("making pgbench's tables through the proxy at {} …", self.address));
+        let Some(prepared) = stop.run_until_cancelled(load::prepare(self.tools, self.address)).await else {
+            return Ok(None);
+        };
+        prepared?;
+        let command =
+            format!("psql \"host={} port={} dbname={DATABASE}\"", self.address.ip(), self.address.port());
+        screen.say(Tone::Strong, &format!("ready; no password, no user to know:   {command}"));
+        Ok(Some(command))
     }
 
     /// Clients are refused until there is a user; an application would try again.
@@ -258,6 +257,14 @@ impl Stage<'_> {
                 });
             }
             sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Tells what has changed.
+    async fn follow<W: Write>(&self, story: &mut Story, screen: &mut Screen<W>, began: Instant) {
+        for event in story.look(self.look(story.last()).await) {
+            let tone = if matches!(event, Event::Trouble { .. }) { Tone::Bad } else { Tone::Strong };
+            screen.say(tone, &format!("{:>5}  {event}", clock(began.elapsed())));
         }
     }
 
@@ -292,5 +299,21 @@ impl Tally {
             Said::Other(_) => {}
         }
         false
+    }
+
+    /// pgbench has ended: what it says of itself, and how many transactions it counted. Without a
+    /// duration it should not have.
+    async fn after_its_end(
+        mut self,
+        load: Load,
+        options: Options,
+        mut outcome: Outcome,
+    ) -> Result<(Outcome, Option<u64>), DemoError> {
+        let (status, summary) = load.finish().await?;
+        outcome.failures = self.failures.max(summary.failed.unwrap_or(0));
+        if !status.success() || options.duration.is_none() {
+            outcome.died = Some(self.words.take().unwrap_or_else(|| status.to_string()));
+        }
+        Ok((outcome, summary.processed))
     }
 }
