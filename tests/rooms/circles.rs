@@ -41,7 +41,9 @@ fn the_modules_of_a_room_import_each_other_in_no_circle() {
 
 #[test]
 fn a_circle_is_seen_whatever_it_is_written_with() {
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    // Files with their texts, and the circles among them.
+    type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+    let cases: &[Case<'_>] = &[
         (&[("r/mod.rs", "mod a; mod b;"), ("r/a.rs", "use super::b::B;"), ("r/b.rs", "struct B;")], &[]),
         (&[("r/a.rs", "use super::b::B;"), ("r/b.rs", "use crate::r::a;")], &["r/a → r/b → r/a"]),
         (
