@@ -1,5 +1,7 @@
 //! The command line: reads what was asked for and hands it to the library.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))] // as src/lib.rs
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::problem::Findings;
+use super::readable::should_be_readable;
 use super::section::Section;
-use super::vault::should_be_readable;
 use crate::credentials::{VaultAuth, VaultEnvironment};
 use crate::secret::Secret;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::names::nearest;
 use super::problem::Findings;
+use super::readable::should_be_readable;
 use super::section::Section;
-use super::vault::should_be_readable;
 use crate::credentials::{CredentialsSettings, LocalSettings, SourceSettings};
 use crate::upstream::UpstreamSettings;
 

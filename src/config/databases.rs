@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::credentials::Named;
 use super::problem::Findings;
+use super::readable::must_be_readable;
 use super::section::Section;
-use super::vault::must_be_readable;
 use crate::credentials::CredentialsSettings;
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PoolMode, PoolSettings};

@@ -1,17 +1,19 @@
 //! Says in plain sentences what a configuration means on this host (`leasehold check`).
 
-use std::fmt::Write as _;
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use super::Loaded;
 use super::explain_credentials::{bounds, own_or_shared, shared};
+use super::explain_vault::explain_vault;
 use super::host::Host;
-use super::problem::Origin;
+use super::report::{Report, span};
 use super::sslmode::tls_sentence;
 use crate::app::LogFormat;
-use crate::credentials::{CredentialsSettings, RenewPolicy, VaultAuth, VaultSettings};
+use crate::credentials::{CredentialsSettings, RenewPolicy};
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PoolMode, PoolSettings};
+use crate::session::ListenSettings;
+use crate::upstream::UpstreamSettings;
 
 /// Every key in force: its value, where it was set, and what it means here. Never a secret.
 #[must_use]
@@ -29,28 +31,6 @@ pub fn explain(loaded: &Loaded, host: &dyn Host) -> String {
     rotation(&mut report);
     log(&mut report);
     report.text
-}
-
-/// The text so far, and the origins to name beside each value.
-pub(super) struct Report<'l> {
-    pub(super) loaded: &'l Loaded,
-    text: String,
-}
-
-impl Report<'_> {
-    pub(super) fn heading(&mut self, text: &str) {
-        let _ = writeln!(self.text, "{}[{text}]", if self.text.is_empty() { "" } else { "\n" });
-    }
-
-    /// One key: `path`'s last name, its value, where it came from, and the meaning.
-    pub(super) fn item(&mut self, path: &str, value: impl std::fmt::Display, meaning: impl AsRef<str>) {
-        let name = path.rsplit('.').next().unwrap_or(path);
-        let origin = match self.loaded.origins.get(path) {
-            Some(origin @ (Origin::Line(_) | Origin::Variable(_))) => origin.in_file(&self.loaded.file),
-            _ => "default".to_owned(),
-        };
-        let _ = writeln!(self.text, "{name} = {value}   ({origin})\n    {}", meaning.as_ref());
-    }
 }
 
 fn general(report: &mut Report<'_>, host: &dyn Host) {
@@ -77,7 +57,25 @@ fn listen(report: &mut Report<'_>, host: &dyn Host) {
     let settings = &report.loaded.settings;
     let listen = &settings.listen;
     report.heading("listen");
-    match listen.tcp {
+    listen_tcp(report, listen.tcp);
+    listen_unix(report, listen, host);
+    max_clients(report, host);
+    let startup = span(listen.startup_timeout);
+    report.item(
+        "listen.startup_timeout",
+        &startup,
+        format!("Who has not said within {startup} who it is, is dropped."),
+    );
+    let bytes = listen.max_prepared_bytes;
+    report.item(
+        "listen.max_prepared_bytes",
+        bytes,
+        format!("A client that prepares more than {} bytes of text is dropped.", bytes / 16),
+    );
+}
+
+fn listen_tcp(report: &mut Report<'_>, tcp: Option<SocketAddr>) {
+    match tcp {
         Some(address) if address.port() == 0 => {
             report.item(
                 "listen.tcp",
@@ -96,6 +94,9 @@ fn listen(report: &mut Report<'_>, host: &dyn Host) {
         ),
         None => report.item("listen.tcp", "\"\"", "No TCP listener."),
     }
+}
+
+fn listen_unix(report: &mut Report<'_>, listen: &ListenSettings, host: &dyn Host) {
     match &listen.unix_dir {
         Some(dir) => {
             let there = if host.has_directory(dir) { "" } else { " The directory does not exist yet." };
@@ -122,6 +123,10 @@ fn listen(report: &mut Report<'_>, host: &dyn Host) {
         }
         None => report.item("listen.unix_dir", "none", "No Unix socket."),
     }
+}
+
+fn max_clients(report: &mut Report<'_>, host: &dyn Host) {
+    let (settings, listen) = (&report.loaded.settings, &report.loaded.settings.listen);
     let servers: usize = settings.databases.iter().map(|(pool, _)| pool.max_server_connections).sum();
     let files = listen.max_clients.saturating_add(servers).saturating_add(64);
     let room = match host.open_files() {
@@ -135,99 +140,6 @@ fn listen(report: &mut Report<'_>, host: &dyn Host) {
         listen.max_clients,
         format!("Client number {} gets FATAL 53300.{room}", listen.max_clients.saturating_add(1)),
     );
-    let startup = span(listen.startup_timeout);
-    report.item(
-        "listen.startup_timeout",
-        &startup,
-        format!("Who has not said within {startup} who it is, is dropped."),
-    );
-    let bytes = listen.max_prepared_bytes;
-    report.item(
-        "listen.max_prepared_bytes",
-        bytes,
-        format!("A client that prepares more than {} bytes of text is dropped.", bytes / 16),
-    );
-}
-
-fn explain_vault(report: &mut Report<'_>, vault: &VaultSettings) {
-    report.heading("vault");
-    report.item("vault.address", &vault.address, "Users are issued here.");
-    if vault.namespace.is_empty() {
-        report.item("vault.namespace", "none", "Requests name no namespace.");
-    } else {
-        report.item("vault.namespace", &vault.namespace, "Every request is made in this namespace.");
-    }
-    let roots = match (&vault.ca_file, &vault.ca_bytes, &vault.ca_path) {
-        _ if vault.skip_verify => "Vault's certificate is NOT verified (VAULT_SKIP_VERIFY).".to_owned(),
-        _ if vault.address.starts_with("http://") => "Not used: the address is plain http.".to_owned(),
-        (Some(file), _, _) => format!("Only the CAs in {} are trusted.", file.display()),
-        (None, Some(_), _) => "Only the CAs in VAULT_CACERT_BYTES are trusted.".to_owned(),
-        (None, None, Some(path)) => format!("Only the CAs in the directory {} are trusted.", path.display()),
-        (None, None, None) => "The system's CAs are trusted.".to_owned(),
-    };
-    report.item("vault.ca_file", or_none(vault.ca_file.as_ref().map(|file| file.display())), roots);
-    if let (Some(cert), Some(key)) = (&vault.client_cert, &vault.client_key) {
-        report.item("vault.client_cert", cert.display(), "Shown to Vault at each connection.");
-        report.item("vault.client_key", key.display(), "Read at start; never shown.");
-    }
-    if let Some(name) = &vault.tls_server_name {
-        report.item("vault.tls_server_name", name, "Vault's certificate must be for this name.");
-    }
-    let timeout = span(vault.timeout);
-    report.item(
-        "vault.timeout",
-        &timeout,
-        format!("A call that takes longer than {timeout} has failed and is tried again."),
-    );
-    match &vault.auth {
-        VaultAuth::Token { .. } => report.item(
-            "vault.auth.method",
-            "token",
-            "The token comes from the environment; all users share it, and none outlives it.",
-        ),
-        VaultAuth::TokenFile { file } => report.item(
-            "vault.auth.method",
-            "token_file",
-            format!(
-                "The token is in {}; all users share it, and none outlives it. Another one in the file means a new user at once.",
-                file.display()
-            ),
-        ),
-        VaultAuth::AppRole { mount, secret_id_file, secret_id, wrapped, .. } => {
-            explain_login(report, "approle", mount);
-            let secret = match (secret_id_file, secret_id) {
-                (Some(file), _) => format!("read anew at each login from {}", file.display()),
-                (None, Some(_)) => "from the environment".to_owned(),
-                (None, None) => "none: the role must have bind_secret_id=false".to_owned(),
-            };
-            let what = if *wrapped { "The token that the secret id is wrapped in" } else { "The secret id" };
-            report.item("vault.auth.role_id", "set", format!("{what} is {secret}."));
-        }
-        VaultAuth::Kubernetes { mount, role, jwt_file } | VaultAuth::Jwt { mount, role, jwt_file } => {
-            let kubernetes = matches!(vault.auth, VaultAuth::Kubernetes { .. });
-            explain_login(report, if kubernetes { "kubernetes" } else { "jwt" }, mount);
-            report.item("vault.auth.role", role, "The role at Vault.");
-            report.item("vault.auth.jwt_file", jwt_file.display(), "Read anew at each login.");
-        }
-        VaultAuth::Userpass { mount, username, password_file, .. } => {
-            explain_login(report, "userpass", mount);
-            let from = match password_file {
-                Some(file) => format!("read anew at each login from {}", file.display()),
-                None => "from the environment".to_owned(),
-            };
-            report.item("vault.auth.username", username, format!("The password is {from}."));
-        }
-        VaultAuth::Cert { mount, name } => {
-            explain_login(report, "cert", mount);
-            let name = name.as_deref();
-            report.item("vault.auth.name", or_none(name), "The role that `vault.client_cert` is to match.");
-        }
-    }
-}
-
-fn explain_login(report: &mut Report<'_>, method: &str, mount: &str) {
-    report.item("vault.auth.method", method, "Each user gets a login of its own, which ends with it.");
-    report.item("vault.auth.mount", mount, format!("Logins go to auth/{mount}/login."));
 }
 
 fn database(
@@ -278,23 +190,7 @@ fn database(
         ),
     }
     sizes(report, pool, &at);
-    for (key, duration, meaning) in [
-        ("connect_timeout", upstream.connect_timeout, "bounds name resolution, TCP, TLS and login together."),
-        ("tcp_keepalive", upstream.tcp_keepalive, "of silence, then the server is probed."),
-        (
-            "tcp_user_timeout",
-            upstream.tcp_user_timeout,
-            "without an acknowledgement, then the connection is given up.",
-        ),
-    ] {
-        let text = span(duration);
-        let meaning = if duration.is_zero() {
-            "The system's default applies.".into()
-        } else {
-            format!("{text} {meaning}")
-        };
-        report.item(&at(key), text, meaning);
-    }
+    timeouts(report, upstream, &at);
     own_or_shared(report, credentials, &at);
 }
 
@@ -331,6 +227,26 @@ fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> Stri
             pool.max_prepared_statements,
             "Each connection keeps at most so many prepared statements, for all clients together.",
         );
+    }
+}
+
+fn timeouts(report: &mut Report<'_>, upstream: &UpstreamSettings, at: &dyn Fn(&str) -> String) {
+    for (key, duration, meaning) in [
+        ("connect_timeout", upstream.connect_timeout, "bounds name resolution, TCP, TLS and login together."),
+        ("tcp_keepalive", upstream.tcp_keepalive, "of silence, then the server is probed."),
+        (
+            "tcp_user_timeout",
+            upstream.tcp_user_timeout,
+            "without an acknowledgement, then the connection is given up.",
+        ),
+    ] {
+        let text = span(duration);
+        let meaning = if duration.is_zero() {
+            "The system's default applies.".into()
+        } else {
+            format!("{text} {meaning}")
+        };
+        report.item(&at(key), text, meaning);
     }
 }
 
@@ -395,18 +311,4 @@ fn log(report: &mut Report<'_>) {
     };
     report.item("log.format", format, meaning);
     report.item("log.filter", &log.filter, "What is told.");
-}
-
-/// A duration in words, to the second where it is longer than ten.
-pub(super) fn span(duration: Duration) -> String {
-    let rounded = if duration >= Duration::from_secs(10) {
-        Duration::from_secs(duration.saturating_add(Duration::from_millis(500)).as_secs())
-    } else {
-        Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-    };
-    humantime::format_duration(rounded).to_string()
-}
-
-fn or_none(value: Option<impl std::fmt::Display>) -> String {
-    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }

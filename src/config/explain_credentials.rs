@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::explain::{Report, span};
+use super::report::{Report, span};
 use crate::credentials::{CredentialsSettings, LocalSettings, RenewPolicy, RotationSettings, SourceSettings};
 
 /// The credentials of one database.

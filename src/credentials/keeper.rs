@@ -314,18 +314,7 @@ impl Driver {
             Effect::Issue(_) => self.start_task(Answer::Issued(Err(lost())), async move {
                 Answer::Issued(source_bound(source.issue()).await)
             }),
-            Effect::Verify(id) => {
-                let Some((_, generation)) = self.keys(id) else { return };
-                let if_lost = Event::VerifyFailed(id, unreachable("the login was lost"));
-                self.start_task(Answer::Event(if_lost), async move {
-                    let verified = tokio::time::timeout(VERIFY_PATIENCE, fleet.verify(&generation)).await;
-                    Answer::Event(match verified {
-                        Ok(Ok(())) => Event::Verified(id),
-                        Ok(Err(error)) => Event::VerifyFailed(id, error),
-                        Err(_) => Event::VerifyFailed(id, unreachable("the login took more than a minute")),
-                    })
-                });
-            }
+            Effect::Verify(id) => self.verify(id),
             Effect::Warm(id) => {
                 let Some((_, generation)) = self.keys(id) else { return };
                 self.start_task(Answer::Event(Event::Warmed(id)), async move {
@@ -352,29 +341,49 @@ impl Driver {
                     generation.set_end(end);
                 }
             }
-            Effect::Renew(id) => {
-                let Some((issued, _)) = self.keys(id) else { return };
-                self.start_task(Answer::Event(Event::RenewFailed(id, lost())), async move {
-                    Answer::Event(match source_bound(source.renew(&issued)).await {
-                        Ok(term) => Event::Renewed(id, term),
-                        Err(error) => Event::RenewFailed(id, error),
-                    })
-                });
-            }
-            Effect::Revoke(id) => {
-                let Some((issued, _)) = self.keys(id) else { return };
-                self.start_task(Answer::Event(Event::RevokeFailed(id, lost())), async move {
-                    Answer::Event(match source_bound(source.revoke(&issued)).await {
-                        Ok(()) => Event::Revoked(id),
-                        Err(error) => Event::RevokeFailed(id, error),
-                    })
-                });
-            }
+            Effect::Renew(id) => self.renew(id),
+            Effect::Revoke(id) => self.revoke(id),
             Effect::Survey(ids, patience) => self.survey(ids, patience),
             Effect::Forget(id) => drop(self.held.remove(&id)),
             Effect::Tell(notice) => self.tell(&notice),
             Effect::Done => {}
         }
+    }
+
+    fn verify(&mut self, id: GenerationId) {
+        let Some((_, generation)) = self.keys(id) else { return };
+        let fleet = Arc::clone(&self.fleet);
+        let if_lost = Event::VerifyFailed(id, unreachable("the login was lost"));
+        self.start_task(Answer::Event(if_lost), async move {
+            let verified = tokio::time::timeout(VERIFY_PATIENCE, fleet.verify(&generation)).await;
+            Answer::Event(match verified {
+                Ok(Ok(())) => Event::Verified(id),
+                Ok(Err(error)) => Event::VerifyFailed(id, error),
+                Err(_) => Event::VerifyFailed(id, unreachable("the login took more than a minute")),
+            })
+        });
+    }
+
+    fn renew(&mut self, id: GenerationId) {
+        let Some((issued, _)) = self.keys(id) else { return };
+        let source = Arc::clone(&self.source);
+        self.start_task(Answer::Event(Event::RenewFailed(id, lost())), async move {
+            Answer::Event(match source_bound(source.renew(&issued)).await {
+                Ok(term) => Event::Renewed(id, term),
+                Err(error) => Event::RenewFailed(id, error),
+            })
+        });
+    }
+
+    fn revoke(&mut self, id: GenerationId) {
+        let Some((issued, _)) = self.keys(id) else { return };
+        let source = Arc::clone(&self.source);
+        self.start_task(Answer::Event(Event::RevokeFailed(id, lost())), async move {
+            Answer::Event(match source_bound(source.revoke(&issued)).await {
+                Ok(()) => Event::Revoked(id),
+                Err(error) => Event::RevokeFailed(id, error),
+            })
+        });
     }
 
     fn survey(&mut self, ids: Vec<GenerationId>, patience: Duration) {

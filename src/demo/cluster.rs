@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::DemoError;
+use super::error::DemoError;
 use super::server::Server;
 use super::tools::Tools;
 use crate::secret::Secret;

@@ -9,8 +9,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
-use super::DemoError;
 use super::cluster::{DATABASE, clean_command, signal};
+use super::error::DemoError;
 use super::tools::Tools;
 
 /// Clients of the load.

@@ -5,6 +5,7 @@
 //! behind: pgbench, users, server and folder are gone afterwards, and it says so.
 
 mod cluster;
+mod error;
 mod load;
 mod outcome;
 mod screen;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+pub use error::DemoError;
 pub use outcome::Outcome;
 
 use crate::app::{Proxy, Settings, StartError};
@@ -53,77 +55,6 @@ pub struct Options {
     pub terminal: bool,
     /// Whether it may be coloured.
     pub color: bool,
-}
-
-/// Why there is no demo.
-#[derive(Debug, thiserror::Error)]
-pub enum DemoError {
-    /// PostgreSQL is not installed.
-    #[error(
-        "cannot find {missing}: install PostgreSQL, on Debian and Ubuntu with `apt-get install postgresql`"
-    )]
-    NoPostgres {
-        /// The programs that are missing.
-        missing: &'static str,
-    },
-    /// We are root, and there is nobody to run PostgreSQL as.
-    #[error(
-        "PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`: run this as another user"
-    )]
-    NoOwner,
-    /// Something of the system's failed.
-    #[error("cannot {what}: {source}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A program ended with an error.
-    #[error("{program} failed:\n{told}")]
-    Program {
-        /// Its name.
-        program: &'static str,
-        /// The end of what it said.
-        told: String,
-    },
-    /// The throw-away server refused something.
-    #[error("the throw-away PostgreSQL: {}", server_words(.0))]
-    Server(#[from] tokio_postgres::Error),
-    /// The demo's own configuration is wrong, which is our fault.
-    #[error(transparent)]
-    Config(#[from] config::Problems),
-    /// The proxy does not start.
-    #[error("the proxy does not start: {0}")]
-    Start(#[from] StartError),
-    /// No user came.
-    #[error("the proxy has no user after {} s: {trouble}", FIRST_USER.as_secs())]
-    NoUser {
-        /// What the proxy says about it.
-        trouble: String,
-    },
-    /// The proxy has no TCP listener.
-    #[error("the proxy does not listen")]
-    NotListening,
-}
-
-impl DemoError {
-    fn io(what: &'static str, source: std::io::Error) -> Self {
-        Self::Io { what, source }
-    }
-
-    /// A program's failure with the end of what it said.
-    fn failed(program: &'static str, told: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(told);
-        let lines: Vec<&str> = text.trim_end().lines().collect();
-        let told = lines.iter().skip(lines.len().saturating_sub(15)).map(|line| format!("    {line}"));
-        Self::Program { program, told: told.collect::<Vec<_>>().join("\n") }
-    }
-}
-
-/// tokio-postgres keeps the server's message in the source.
-fn server_words(error: &tokio_postgres::Error) -> String {
-    error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Runs the demo until its duration is over or `stop` is cancelled, and cleans up.
@@ -237,17 +168,7 @@ impl Stage<'_> {
         screen: &mut Screen<W>,
         stop: &CancellationToken,
     ) -> Result<Option<(Outcome, Option<u64>)>, DemoError> {
-        let Some(came) = stop.run_until_cancelled(self.first_user()).await else { return Ok(None) };
-        came?;
-        screen.say(Tone::Plain, &format!("making pgbench's tables through the proxy at {} …", self.address));
-        let Some(prepared) = stop.run_until_cancelled(load::prepare(self.tools, self.address)).await else {
-            return Ok(None);
-        };
-        prepared?;
-        let command =
-            format!("psql \"host={} port={} dbname={DATABASE}\"", self.address.ip(), self.address.port());
-        screen.say(Tone::Strong, &format!("ready; no password, no user to know:   {command}"));
-
+        let Some(command) = self.set_up(screen, stop).await? else { return Ok(None) };
         let mut load = Load::start(self.tools, self.address, options.duration)?;
         let began = Instant::now();
         let deadline = began + options.duration.map_or(Duration::from_secs(365 * 24 * 3600), |d| d + LATE);
@@ -283,32 +204,41 @@ impl Stage<'_> {
                     None => break true,
                 },
                 _ = ticks.tick() => {
-                    for event in story.look(self.look(story.last()).await) {
-                        let tone = if matches!(event, Event::Trouble { .. }) { Tone::Bad } else { Tone::Strong };
-                        screen.say(tone, &format!("{:>5}  {event}", clock(began.elapsed())));
-                    }
+                    self.follow(&mut story, screen, began).await;
                     if screen.is_terminal() {
                         frame(&story, &tally, screen);
                     }
                 }
             }
         };
-        let late = Instant::now() >= deadline;
-        let mut outcome = Outcome { elapsed: began.elapsed(), swaps: story.swaps(), ..Outcome::default() };
-        let mut processed = None;
+        let outcome = Outcome { elapsed: began.elapsed(), swaps: story.swaps(), ..Outcome::default() };
         if ended {
-            let (status, summary) = load.finish().await?;
-            processed = summary.processed;
-            tally.failures = tally.failures.max(summary.failed.unwrap_or(0));
-            if !status.success() || options.duration.is_none() {
-                outcome.died = Some(tally.words.take().unwrap_or_else(|| status.to_string()));
-            }
-        } else {
-            load.interrupt().await;
-            outcome.died = tally.words.take().filter(|_| late);
+            return tally.after_its_end(load, options, outcome).await.map(Some);
         }
-        outcome.failures = tally.failures;
-        Ok(Some((outcome, processed)))
+        let late = Instant::now() >= deadline;
+        load.interrupt().await;
+        let died = tally.words.take().filter(|_| late);
+        Ok(Some((Outcome { died, failures: tally.failures, ..outcome }, None)))
+    }
+
+    /// Waits for the first user and makes pgbench's tables. How to connect, or `None` if it was
+    /// stopped before.
+    async fn set_up<W: Write>(
+        &self,
+        screen: &mut Screen<W>,
+        stop: &CancellationToken,
+    ) -> Result<Option<String>, DemoError> {
+        let Some(came) = stop.run_until_cancelled(self.first_user()).await else { return Ok(None) };
+        came?;
+        screen.say(Tone::Plain, &format!("making pgbench's tables through the proxy at {} …", self.address));
+        let Some(prepared) = stop.run_until_cancelled(load::prepare(self.tools, self.address)).await else {
+            return Ok(None);
+        };
+        prepared?;
+        let command =
+            format!("psql \"host={} port={} dbname={DATABASE}\"", self.address.ip(), self.address.port());
+        screen.say(Tone::Strong, &format!("ready; no password, no user to know:   {command}"));
+        Ok(Some(command))
     }
 
     /// Clients are refused until there is a user; an application would try again.
@@ -322,10 +252,19 @@ impl Stage<'_> {
             if Instant::now() > patience {
                 let trouble = snapshot.and_then(|snapshot| snapshot.last_error);
                 return Err(DemoError::NoUser {
+                    waited: FIRST_USER,
                     trouble: trouble.unwrap_or_else(|| "no reason given".to_owned()),
                 });
             }
             sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Tells what has changed.
+    async fn follow<W: Write>(&self, story: &mut Story, screen: &mut Screen<W>, began: Instant) {
+        for event in story.look(self.look(story.last()).await) {
+            let tone = if matches!(event, Event::Trouble { .. }) { Tone::Bad } else { Tone::Strong };
+            screen.say(tone, &format!("{:>5}  {event}", clock(began.elapsed())));
         }
     }
 
@@ -360,5 +299,21 @@ impl Tally {
             Said::Other(_) => {}
         }
         false
+    }
+
+    /// pgbench has ended: what it says of itself, and how many transactions it counted. Without a
+    /// duration it should not have.
+    async fn after_its_end(
+        mut self,
+        load: Load,
+        options: Options,
+        mut outcome: Outcome,
+    ) -> Result<(Outcome, Option<u64>), DemoError> {
+        let (status, summary) = load.finish().await?;
+        outcome.failures = self.failures.max(summary.failed.unwrap_or(0));
+        if !status.success() || options.duration.is_none() {
+            outcome.died = Some(self.words.take().unwrap_or_else(|| status.to_string()));
+        }
+        Ok((outcome, summary.processed))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::DemoError;
+use super::error::DemoError;
 use crate::secret::Secret;
 
 /// A superuser's connection, straight to the server.

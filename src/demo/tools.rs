@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::DemoError;
+use super::error::DemoError;
 
 /// The programs that the demo runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::prepared::Prepared;
 use super::profile::Profile;
-use super::shared::Slot;
+use super::slot::Slot;
 use crate::credentials::{CutReason, Generation, GenerationId};
 use crate::net::{Detached, Peer, Stream};
 use crate::upstream::{Answer, Connected, QueryError, simple_query};

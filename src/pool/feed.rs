@@ -16,7 +16,7 @@ use super::local::LocalPool;
 use super::places::CheckoutError;
 use super::profile::Profile;
 use super::settings::PoolMode;
-use super::shared::Slot;
+use super::slot::Slot;
 use crate::credentials::Generation;
 use crate::upstream::{DialError, dial};
 use crate::wire::ErrorFields;

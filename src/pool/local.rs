@@ -16,11 +16,12 @@ use tracing::warn;
 
 use super::conn::{CancelDone, ClientId, Conn, DetachedConn, Registry, ServerRow, Tether};
 use super::hunger::{Sight, gives};
+use super::message::ShardMessage;
 use super::places::{CheckoutError, Places};
 use super::profile::Profile;
 use super::settings::PoolMode;
-use super::shard::ShardMessage;
 use super::shared::Pool;
+use super::snapshot::PoolCounts;
 use crate::credentials::{CutReason, GenerationId};
 use crate::upstream::cancel;
 
@@ -31,21 +32,6 @@ const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many idle connections are looked at for one that needs no aligning.
 const LOOKED_AT: usize = 16;
-
-/// What one shard did for a pool, and what it has now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PoolCounts {
-    /// Transactions finished.
-    pub transactions: u64,
-    /// ErrorResponses that the server sent.
-    pub errors: u64,
-    /// Clients waiting for an upstream.
-    pub waiting: usize,
-    /// Idle upstreams.
-    pub idle: usize,
-    /// Upstreams that a client holds.
-    pub busy: usize,
-}
 
 /// One shard's part of a pool.
 #[derive(Debug)]

@@ -1,129 +1,20 @@
-//! What shards are told, and the part of a shard that listens.
+//! All pools' parts on one shard, and who does there what is asked.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::conn::{CancelDone, ClientId, DetachedConn, ServerRow};
-use super::local::{LocalPool, PoolCounts};
+use super::local::LocalPool;
+use super::message::ShardMessage;
 use super::shared::Pool;
-use crate::credentials::{CutReason, Generation, GenerationId};
+use super::snapshot::{PoolSnapshot, ShardSnapshot};
 
 /// How often timeouts are looked for.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Word for a shard; `pool` is the pool's index.
-#[derive(Debug)]
-pub enum ShardMessage {
-    /// A place for a connection may be free.
-    Kick {
-        /// Which pool.
-        pool: usize,
-    },
-    /// Another shard has clients waiting.
-    Hungry {
-        /// Which pool.
-        pool: usize,
-        /// Who asks.
-        shard: usize,
-        /// How many it could use.
-        wanted: usize,
-    },
-    /// A connection from another shard.
-    Take {
-        /// Which pool.
-        pool: usize,
-        /// The connection.
-        conn: Box<DetachedConn>,
-    },
-    /// Another generation is active, or none.
-    ActiveChanged {
-        /// Which pool.
-        pool: usize,
-    },
-    /// A generation takes no more checkouts.
-    Retire {
-        /// Which pool.
-        pool: usize,
-        /// Which generation.
-        generation: GenerationId,
-    },
-    /// Open connections of a coming generation.
-    Warm {
-        /// Which pool.
-        pool: usize,
-        /// Which generation.
-        generation: Arc<Generation>,
-        /// How many were opened.
-        reply: oneshot::Sender<usize>,
-    },
-    /// Cancel what a generation's connections run.
-    CancelBusy {
-        /// Which pool.
-        pool: usize,
-        /// Which generation.
-        generation: GenerationId,
-    },
-    /// End every session that holds a connection of this generation.
-    Cut {
-        /// Which pool.
-        pool: usize,
-        /// Which generation.
-        generation: GenerationId,
-        /// Why.
-        reason: CutReason,
-    },
-    /// Cancel what a client runs at this moment.
-    CancelClient {
-        /// Which client.
-        client: ClientId,
-        /// Dropped when the server has dealt with it.
-        done: CancelDone,
-    },
-    /// Say what there is.
-    Snapshot {
-        /// Where to.
-        reply: oneshot::Sender<ShardSnapshot>,
-    },
-}
-
-/// What one shard has.
-#[derive(Debug, Clone, Default)]
-pub struct ShardSnapshot {
-    /// By pool index.
-    pub pools: Vec<PoolSnapshot>,
-}
-
-/// What one shard has of one pool.
-#[derive(Debug, Clone, Default)]
-pub struct PoolSnapshot {
-    /// Figures.
-    pub counts: PoolCounts,
-    /// One row for each connection.
-    pub servers: Vec<ServerRow>,
-}
-
-/// Where word for a shard is left.
-#[derive(Debug, Clone)]
-pub struct ShardPort(mpsc::UnboundedSender<ShardMessage>);
-
-impl ShardPort {
-    /// A port and the end that the shard listens to.
-    #[must_use]
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<ShardMessage>) {
-        let (tx, rx) = mpsc::unbounded_channel();
-        (Self(tx), rx)
-    }
-
-    /// Leaves word; nothing happens if the shard has ended.
-    pub fn send(&self, message: ShardMessage) {
-        let _ = self.0.send(message);
-    }
-}
 
 /// All pools' parts on one shard.
 #[derive(Debug, Clone)]

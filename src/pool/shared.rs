@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::ledger::Ledger;
+use super::message::{ShardMessage, ShardPort};
 use super::settings::PoolSettings;
-use super::shard::{ShardMessage, ShardPort};
+use super::slot::{Landlord, Slot};
 use super::watch::Watch;
 use crate::credentials::{Generation, GenerationId};
 use crate::net::TlsError;
@@ -138,7 +139,7 @@ impl Pool {
     /// A place for one more connection of `id` on `shard`.
     pub(super) fn take_slot(self: &Arc<Self>, id: GenerationId, shard: usize) -> Option<Slot> {
         let generation = self.ledger().take(id, shard)?;
-        Some(Slot { pool: self.clone(), generation, shard })
+        Some(Slot::new(self.clone(), generation, shard))
     }
 
     pub(super) fn broadcast(&self, mut message: impl FnMut() -> ShardMessage) {
@@ -190,32 +191,16 @@ impl Pool {
     }
 }
 
-/// The right to one connection of one generation: dropping it gives the place
-/// back. The generation is stamped here, before anything is dialled.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pool: Arc<Pool>,
-    generation: Arc<Generation>,
-    shard: usize,
-}
-
-impl Slot {
-    pub(super) fn generation(&self) -> &Arc<Generation> {
-        &self.generation
+impl Landlord for Pool {
+    fn moved(&self, from: usize, to: usize) {
+        self.ledger().moved(from, to);
     }
 
-    pub(super) fn move_to(&mut self, shard: usize) {
-        self.pool.ledger().moved(self.shard, shard);
-        self.shard = shard;
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let empty = self.pool.ledger().give(self.generation.id(), self.shard);
+    fn given_back(&self, generation: GenerationId, shard: usize) {
+        let empty = self.ledger().give(generation, shard);
         if empty {
-            self.pool.drained.notify_waiters();
+            self.drained.notify_waiters();
         }
-        self.pool.kick(self.shard);
+        self.kick(shard);
     }
 }

@@ -13,12 +13,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+use super::crowd::Seat;
 use super::end::End;
 use super::greeting::{Greeting, GreetingError, read_greeting};
+use super::port::ConsoleClient;
 use super::profiles::overlay;
 use super::refusal;
 use super::relay::Relay;
-use super::shard::{ClientCell, ClientState, ConsoleClient, Joined, Seat, Shard};
+use super::roll::{ClientCell, ClientState};
+use super::shard::{Joined, Shard};
 use crate::cancel::Registration;
 use crate::net::Stream;
 use crate::pool::{ClientId, Conn, LocalPool, PoolMode, Profile};

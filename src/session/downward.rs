@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 
 use super::answers::Answer;
-use super::end::End;
+use super::end::{End, Step};
 use super::owed::Verdict;
 use super::refusal;
-use super::relay::{Hold, Relay, SHORTEST, Step};
+use super::relay::{Hold, Relay, SHORTEST};
 use crate::pool::is_suspicious;
 use crate::wire::Status;
 

@@ -1,8 +1,17 @@
-//! How a session ends.
+//! How a session goes on, and how it ends.
 
 use std::fmt;
 
 use crate::wire::ErrorFields;
+
+/// What came of looking at a session's sockets.
+pub(super) enum Step {
+    /// Something moved: look again.
+    Again,
+    /// Nothing to do until somebody wakes us.
+    Park,
+    End(End),
+}
 
 /// How a session ended.
 #[derive(Debug)]

@@ -16,8 +16,9 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 use tracing::warn;
 
+use super::crowd::Crowd;
 use super::listen_settings::ListenSettings;
-use super::shard::{ClientPort, Crowd};
+use super::port::ClientPort;
 use crate::net::Detached;
 
 const BACKLOG: i32 = 1024;

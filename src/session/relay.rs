@@ -14,12 +14,13 @@ use bytes::{Buf, BytesMut};
 
 use super::again::Again;
 use super::answers::AnswerScan;
-use super::end::End;
+use super::end::{End, Step};
 use super::exchange::Exchange;
 use super::leaving::Leaving;
 use super::owed::Verdict;
 use super::refusal;
-use super::shard::{ClientCell, ClientState, SCRATCH, Shard};
+use super::roll::{ClientCell, ClientState};
+use super::shard::{SCRATCH, Shard};
 use super::virtual_session::VirtualSession;
 use crate::net::Stream;
 use crate::pool::{Conn, LocalPool, PoolMode, Profile, Waiting};
@@ -33,14 +34,6 @@ pub(super) enum Hold {
     Idle,
     Waiting(Waiting),
     Active(Conn),
-}
-
-pub(super) enum Step {
-    /// Something moved: look again.
-    Again,
-    /// Nothing to do until somebody wakes us.
-    Park,
-    End(End),
 }
 
 /// One session past its login.

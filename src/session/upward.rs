@@ -4,9 +4,9 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 
-use super::end::End;
+use super::end::{End, Step};
 use super::refusal;
-use super::relay::{Hold, Relay, SHORTEST, Step};
+use super::relay::{Hold, Relay, SHORTEST};
 use super::shard::Shard;
 use super::virtual_session::{Around, House, Sight};
 use crate::pool::LocalPool;
@@ -69,10 +69,7 @@ impl Relay {
     fn pass_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Step {
         let mut rest = bytes;
         self.again.forget();
-        let may_repeat = !self.session_mode
-            && matches!(bytes.first(), Some(b'B' | b'D'))
-            && self.requests.at_boundary()
-            && self.exchange.at_rest();
+        let may_repeat = self.may_repeat(bytes);
         // Where the bytes begin that go on as they are, and where they end.
         let mut from = 0_usize;
         let end = loop {
@@ -109,14 +106,12 @@ impl Relay {
                         from = bytes.len().saturating_sub(rest.len());
                     }
                     Next::Stop(needed) => {
-                        self.requests = HeaderScan::default();
-                        self.ahead.extend_from_slice(bytes.get(here..).unwrap_or_default());
+                        self.put_off(bytes.get(here..));
                         self.needed = needed;
                         break here;
                     }
                     Next::Wait => {
-                        self.requests = HeaderScan::default();
-                        self.ahead.extend_from_slice(bytes.get(here..).unwrap_or_default());
+                        self.put_off(bytes.get(here..));
                         from = here;
                         break here;
                     }
@@ -131,6 +126,21 @@ impl Relay {
         self.send(cx, bytes.get(from..end).unwrap_or_default());
         self.say_made_up();
         Step::Again
+    }
+
+    /// Whether what is sent now may have to be sent once more.
+    #[inline]
+    fn may_repeat(&self, bytes: &[u8]) -> bool {
+        !self.session_mode
+            && matches!(bytes.first(), Some(b'B' | b'D'))
+            && self.requests.at_boundary()
+            && self.exchange.at_rest()
+    }
+
+    /// The message whose header has been read comes later, and what follows it.
+    fn put_off(&mut self, bytes: Option<&[u8]>) {
+        self.requests = HeaderScan::default();
+        self.ahead.extend_from_slice(bytes.unwrap_or_default());
     }
 
     /// A message in transaction mode. If something goes to the server before it, after it or

@@ -93,15 +93,7 @@ impl Driver {
             Notice::VerifyFailed { id, error, failures, retry_in, time_left } => {
                 self.log_verify_failed(*id, error, *failures, *retry_in, *time_left);
             }
-            Notice::GivenUp { id, retry_in } => {
-                tell!(
-                    error,
-                    self.who(*id),
-                    [ttl],
-                    retry_in = retry_in.as_secs_f64(),
-                    "giving the new user up: check the role's creation statements, pg_hba.conf and replication"
-                );
-            }
+            Notice::GivenUp { id, retry_in } => self.log_given_up(*id, *retry_in),
             Notice::Ended { id } => {
                 tell!(warn, self.who(*id), [ttl], "the new user's life is over before it could be used");
             }
@@ -113,16 +105,7 @@ impl Driver {
                 tell!(info, self.who(*id), [ttl, connections], again, "lease renewed");
             }
             Notice::RenewFailed { id, error, retry_in } => self.log_renew_failed(*id, error, *retry_in),
-            Notice::Extended { id, until } => {
-                let time_left = Moment::now().until(*until).as_secs();
-                tell!(
-                    warn,
-                    self.who(*id),
-                    [connections],
-                    time_left,
-                    "serving past the user's end while the source is unreachable"
-                );
-            }
+            Notice::Extended { id, until } => self.log_extended(*id, *until),
             Notice::Closed { id } => {
                 tell!(
                     error,
@@ -181,6 +164,27 @@ impl Driver {
         tell!(
             warn, self.who(id), [ttl], %error, failures, retry_in, time_left,
             "the new user cannot log in"
+        );
+    }
+
+    fn log_given_up(&self, id: GenerationId, retry_in: Duration) {
+        tell!(
+            error,
+            self.who(id),
+            [ttl],
+            retry_in = retry_in.as_secs_f64(),
+            "giving the new user up: check the role's creation statements, pg_hba.conf and replication"
+        );
+    }
+
+    fn log_extended(&self, id: GenerationId, until: Moment) {
+        let time_left = Moment::now().until(until).as_secs();
+        tell!(
+            warn,
+            self.who(id),
+            [connections],
+            time_left,
+            "serving past the user's end while the source is unreachable"
         );
     }
 

@@ -147,28 +147,10 @@ impl Call {
 /// A 403 is taken for a missing policy here; the caller that can ask
 /// `lookup-self` tells a dead token from it first.
 pub(super) fn classify(call: &Call, refusal: &Refusal) -> SourceError {
-    let (path, said, text) = (call.path(), refusal.said(), refusal.text.as_str());
-    let lease = matches!(call, Call::RenewLease | Call::RevokeLease);
-    if lease && (refusal.says_the_lease_is_gone() || text.contains("lease is not renewable")) {
-        return SourceError::Gone { message: format!("vault will not renew the lease ({said})") };
+    if let Some(error) = by_its_words(call, refusal) {
+        return error;
     }
-    if text.contains("no handler for route") || text.contains("unsupported path") {
-        let mount = path.split('/').next().unwrap_or_default();
-        let what = match call {
-            Call::Login { mount, .. } => {
-                format!("no auth method is mounted at auth/{mount}; check vault.auth.mount")
-            }
-            _ => format!("no secrets engine serves {path}; check the mount ({mount}) and the namespace"),
-        };
-        return SourceError::Misconfigured { message: format!("{what} ({said})") };
-    }
-    if text.contains("unknown role") {
-        return SourceError::Misconfigured {
-            message: format!(
-                "vault has no database role at {path}; create it or correct credentials.path ({said})"
-            ),
-        };
-    }
+    let (path, said) = (call.path(), refusal.said());
     match (call, refusal.status) {
         (Call::Login { method, .. }, 400 | 401 | 403) => SourceError::Denied {
             message: format!("vault refused the login at {path} ({said}); check {}", method.what_to_check()),
@@ -182,7 +164,7 @@ pub(super) fn classify(call: &Call, refusal: &Refusal) -> SourceError {
         (_, 401 | 403) => SourceError::Denied {
             message: format!("vault denies {path} ({said}); add to the token's policy: {}", call.rule()),
         },
-        (_, 503) if text.contains("sealed") => SourceError::Unavailable {
+        (_, 503) if refusal.text.contains("sealed") => SourceError::Unavailable {
             message: format!("vault is sealed ({said}); unseal it"),
             retry_after: refusal.retry_after,
         },
@@ -217,6 +199,54 @@ pub(super) fn classify(call: &Call, refusal: &Refusal) -> SourceError {
                 "vault does not understand {path} ({said}); check vault.address and credentials.path"
             ),
         },
+    }
+}
+
+/// What Vault says in so many words goes before its status.
+fn by_its_words(call: &Call, refusal: &Refusal) -> Option<SourceError> {
+    let (path, said, text) = (call.path(), refusal.said(), refusal.text.as_str());
+    let lease = matches!(call, Call::RenewLease | Call::RevokeLease);
+    if lease && (refusal.says_the_lease_is_gone() || text.contains("lease is not renewable")) {
+        return Some(SourceError::Gone { message: format!("vault will not renew the lease ({said})") });
+    }
+    if text.contains("no handler for route") || text.contains("unsupported path") {
+        let mount = path.split('/').next().unwrap_or_default();
+        let what = match call {
+            Call::Login { mount, .. } => {
+                format!("no auth method is mounted at auth/{mount}; check vault.auth.mount")
+            }
+            _ => format!("no secrets engine serves {path}; check the mount ({mount}) and the namespace"),
+        };
+        return Some(SourceError::Misconfigured { message: format!("{what} ({said})") });
+    }
+    if text.contains("unknown role") {
+        return Some(SourceError::Misconfigured {
+            message: format!(
+                "vault has no database role at {path}; create it or correct credentials.path ({said})"
+            ),
+        });
+    }
+    None
+}
+
+/// The token that was called with lives no more.
+pub(super) fn dead_token(refusal: &Refusal) -> SourceError {
+    let text = refusal.said();
+    SourceError::Denied {
+        message: format!("the vault token is dead: expired, revoked or never valid ({text}); give a new one"),
+    }
+}
+
+/// The same, to a call about a lease of that token's.
+pub(super) fn gone_with_token(refusal: &Refusal) -> SourceError {
+    let text = refusal.said();
+    SourceError::Gone { message: format!("the token of the lease has ended, and the lease with it ({text})") }
+}
+
+/// An answer that is not what Vault gives there.
+pub(super) fn foreign(call: &Call, what: &str) -> SourceError {
+    SourceError::Misconfigured {
+        message: format!("{} answered with {what}; check vault.address and credentials.path", call.path()),
     }
 }
 

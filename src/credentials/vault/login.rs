@@ -6,9 +6,8 @@ use zeroize::Zeroizing;
 
 use super::client::{Client, header_of_token};
 use super::endpoints::{PostLogin, Reply};
-use super::errors::{Call, Method};
-use super::source::foreign;
-use super::tokens::{Token, end_after, lookup};
+use super::errors::{Call, Method, foreign};
+use super::token::{Token, end_after, lookup};
 use crate::clock::Moment;
 use crate::credentials::SourceError;
 use crate::secret::Secret;

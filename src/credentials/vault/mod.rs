@@ -8,11 +8,13 @@ mod client;
 mod endpoints;
 mod env;
 mod errors;
+mod lock;
 mod login;
 mod pace;
 mod redirect;
 mod secret_ids;
 mod source;
+mod token;
 mod tokens;
 mod uses;
 

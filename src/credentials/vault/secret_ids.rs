@@ -4,9 +4,8 @@ use std::sync::Mutex;
 
 use super::client::Client;
 use super::endpoints::{Reply, SecretIdData, Unwrap};
-use super::errors::Call;
-use super::source::foreign;
-use super::tokens::lock;
+use super::errors::{Call, foreign};
+use super::lock::lock;
 use crate::credentials::SourceError;
 use crate::secret::Secret;
 

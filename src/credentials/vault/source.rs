@@ -10,8 +10,9 @@ use vaultrs::api::database::responses::GenerateCredentialsResponse;
 
 use super::client::{Client, Failure};
 use super::endpoints::{RenewLease, Reply, RevokeLease, TokenSelf};
-use super::errors::{Call, Refusal};
-use super::tokens::{Life, Token, Tokens, life, renew};
+use super::errors::{Call, dead_token, foreign, gone_with_token};
+use super::token::{Life, Token, life, renew};
+use super::tokens::Tokens;
 use super::uses::none_to_spare;
 use crate::clock::Moment;
 use crate::credentials::{Grant, Issued, LeaseToken, Login, Source, SourceError, Term, VaultSettings, name};
@@ -249,24 +250,6 @@ fn token_of(issued: &Issued) -> Result<&Secret, SourceError> {
     match &issued.grant.token {
         LeaseToken::Own(token) | LeaseToken::Shared(token) => Ok(token),
         LeaseToken::None => Err(SourceError::Gone { message: "the lease hangs on no token".to_owned() }),
-    }
-}
-
-pub(super) fn dead_token(refusal: &Refusal) -> SourceError {
-    let text = refusal.said();
-    SourceError::Denied {
-        message: format!("the vault token is dead: expired, revoked or never valid ({text}); give a new one"),
-    }
-}
-
-fn gone_with_token(refusal: &Refusal) -> SourceError {
-    let text = refusal.said();
-    SourceError::Gone { message: format!("the token of the lease has ended, and the lease with it ({text})") }
-}
-
-pub(super) fn foreign(call: &Call, what: &str) -> SourceError {
-    SourceError::Misconfigured {
-        message: format!("{} answered with {what}; check vault.address and credentials.path", call.path()),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Mutex;
 
-use super::tokens::lock;
+use super::lock::lock;
 use crate::clock::Moment;
 use crate::credentials::SourceError;
 use crate::secret::Secret;

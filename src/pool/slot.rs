@@ -1,0 +1,46 @@
+//! The right to one connection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::credentials::{Generation, GenerationId};
+
+/// Who lets the places for connections: [`Pool`](super::Pool), which lies above.
+pub(super) trait Landlord: fmt::Debug + Send + Sync {
+    /// A connection went from one shard to another.
+    fn moved(&self, from: usize, to: usize);
+
+    /// The place of a connection of `generation` on `shard` is free.
+    fn given_back(&self, generation: GenerationId, shard: usize);
+}
+
+/// The right to one connection of one generation: dropping it gives the place
+/// back. The generation is stamped here, before anything is dialled.
+#[derive(Debug)]
+pub(super) struct Slot {
+    landlord: Arc<dyn Landlord>,
+    generation: Arc<Generation>,
+    shard: usize,
+}
+
+impl Slot {
+    /// A place on `shard` that `landlord` has entered in its books.
+    pub(super) fn new(landlord: Arc<dyn Landlord>, generation: Arc<Generation>, shard: usize) -> Self {
+        Self { landlord, generation, shard }
+    }
+
+    pub(super) fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+
+    pub(super) fn move_to(&mut self, shard: usize) {
+        self.landlord.moved(self.shard, shard);
+        self.shard = shard;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.landlord.given_back(self.generation.id(), self.shard);
+    }
+}

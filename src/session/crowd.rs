@@ -1,0 +1,81 @@
+//! How many clients there are, and where.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::listen_settings::ListenSettings;
+use super::texts::Texts;
+use crate::pool::ClientId;
+
+/// What all shards share about clients.
+#[derive(Debug)]
+pub struct Crowd {
+    settings: ListenSettings,
+    total: AtomicUsize,
+    by_shard: Vec<AtomicUsize>,
+    next: AtomicU64,
+    texts: Texts,
+}
+
+impl Crowd {
+    /// Nobody yet.
+    #[must_use]
+    pub fn new(settings: ListenSettings, shards: usize) -> Arc<Self> {
+        let by_shard = (0..shards).map(|_| AtomicUsize::new(0)).collect();
+        Arc::new(Self {
+            settings,
+            total: AtomicUsize::new(0),
+            by_shard,
+            next: AtomicU64::new(1),
+            texts: Texts::default(),
+        })
+    }
+
+    /// The shard with the fewest clients.
+    #[must_use]
+    pub fn least_loaded(&self) -> usize {
+        let loads = self.by_shard.iter().map(|load| load.load(Ordering::Relaxed));
+        loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(shard, _)| shard)
+    }
+
+    /// Clients on all shards.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn settings(&self) -> &ListenSettings {
+        &self.settings
+    }
+
+    /// The texts of the statements that clients have prepared.
+    pub(super) fn texts(&self) -> &Texts {
+        &self.texts
+    }
+
+    pub(super) fn enter(self: &Arc<Self>, shard: usize) -> Seat {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        if let Some(load) = self.by_shard.get(shard) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
+        let id = ClientId(self.next.fetch_add(1, Ordering::Relaxed));
+        Seat { crowd: self.clone(), shard, id }
+    }
+}
+
+/// A client's place in the crowd, taken at accept, given back by dropping it.
+#[derive(Debug)]
+pub(super) struct Seat {
+    crowd: Arc<Crowd>,
+    shard: usize,
+    pub(super) id: ClientId,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.crowd.total.fetch_sub(1, Ordering::Relaxed);
+        if let Some(load) = self.crowd.by_shard.get(self.shard) {
+            load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! A shard from its first client to its last: who comes is admitted, and has a task of its own.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+
+use super::client;
+use super::crowd::Crowd;
+use super::port::{ClientMessage, ClientPort, ConsoleClient};
+use super::shard::Shard;
+use crate::cancel::Cancels;
+use crate::pool::{Pool, PoolShard, ShardMessage};
+
+/// Everything a shard is made from; may cross threads, unlike the shard.
+#[derive(Debug)]
+pub struct ShardPlan {
+    index: usize,
+    pools: Vec<Arc<Pool>>,
+    crowd: Arc<Crowd>,
+    cancels: Arc<Cancels>,
+    console: mpsc::UnboundedSender<ConsoleClient>,
+    words: mpsc::UnboundedReceiver<ShardMessage>,
+    clients: mpsc::UnboundedReceiver<ClientMessage>,
+}
+
+impl ShardPlan {
+    /// A plan, and the port that brings clients.
+    #[must_use]
+    pub fn new(
+        index: usize,
+        pools: Vec<Arc<Pool>>,
+        crowd: Arc<Crowd>,
+        cancels: Arc<Cancels>,
+        console: mpsc::UnboundedSender<ConsoleClient>,
+        words: mpsc::UnboundedReceiver<ShardMessage>,
+    ) -> (Self, ClientPort) {
+        let (port, clients) = ClientPort::new();
+        (Self { index, pools, crowd, cancels, console, words, clients }, port)
+    }
+
+    /// Serves clients until every port is gone, or until it was told to stop and
+    /// nobody is left. Must run on a `LocalRuntime` or `LocalSet`.
+    pub async fn run(self) {
+        let pools = PoolShard::new(&self.pools, self.index);
+        let shard = Shard::new(self.index, pools.clone(), self.crowd, self.cancels, self.console);
+        let listening = spawn_local(pools.clone().listen(self.words));
+        admit(&shard, self.clients).await;
+        shard.emptied().await;
+        pools.close_idle();
+        listening.abort();
+        let _ = listening.await;
+    }
+}
+
+/// Does what the port is told, until that is to stop or every port is gone.
+async fn admit(shard: &Rc<Shard>, mut messages: mpsc::UnboundedReceiver<ClientMessage>) {
+    while let Some(message) = messages.recv().await {
+        match message {
+            ClientMessage::Accept { stream, address } => {
+                if let Ok(stream) = stream.attach() {
+                    let seat = shard.crowd.enter(shard.index);
+                    spawn_local(client::serve(shard.clone(), stream, address, seat));
+                }
+            }
+            ClientMessage::Stop => return shard.stop(),
+            ClientMessage::Snapshot { reply } => {
+                let _ = reply.send(shard.rows());
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Where clients are brought to a shard, and from there to the console.
+
+use std::net::SocketAddr;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::roll::ClientRow;
+use crate::cancel::Registration;
+use crate::net::Detached;
+use crate::wire::{ProtocolVersion, StartupParams};
+
+#[derive(Debug)]
+pub(super) enum ClientMessage {
+    Accept { stream: Detached, address: Option<SocketAddr> },
+    Stop,
+    Snapshot { reply: oneshot::Sender<Vec<ClientRow>> },
+}
+
+/// Where clients are brought to a shard.
+#[derive(Debug, Clone)]
+pub struct ClientPort(mpsc::UnboundedSender<ClientMessage>);
+
+impl ClientPort {
+    /// A port, and the end that the shard listens to.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ClientMessage>) {
+        let (tx, rx) = mpsc::unbounded_channel();
+        (Self(tx), rx)
+    }
+
+    pub(super) fn accept(&self, stream: Detached, address: Option<SocketAddr>) {
+        let _ = self.0.send(ClientMessage::Accept { stream, address });
+    }
+
+    /// Idle clients go now, the others at the end of their transaction.
+    pub fn stop(&self) {
+        let _ = self.0.send(ClientMessage::Stop);
+    }
+
+    /// The shard's clients; empty if it has ended.
+    pub async fn snapshot(&self) -> Vec<ClientRow> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.0.send(ClientMessage::Snapshot { reply });
+        answer.await.unwrap_or_default()
+    }
+}
+
+/// A client of the console, logged in by nobody yet.
+#[derive(Debug)]
+pub struct ConsoleClient {
+    /// Its stream, the startup packet read.
+    pub stream: Detached,
+    /// What it sent behind the startup packet.
+    pub early: Vec<u8>,
+    /// What it asked for.
+    pub params: StartupParams,
+    /// The protocol that is spoken with it.
+    pub version: ProtocolVersion,
+    /// The protocol that it asked for, to be negotiated down if it differs.
+    pub asked: ProtocolVersion,
+    /// Protocol options that it asked for and nobody knows.
+    pub unknown_options: Vec<String>,
+    /// Its cancel key, valid while it is kept.
+    pub key: Registration,
+    /// Where it comes from.
+    pub address: Option<SocketAddr>,
+}
