@@ -110,4 +110,7 @@ pub trait Fleet: Send + Sync + 'static {
     /// Resolves when a session met 28P01, 28000, 42501 or 42704 since the last call:
     /// a reason to survey at once.
     async fn suspicion(&self);
+
+    /// Resolves when a client asked while no generation was active, since the last call.
+    async fn wanted(&self);
 }

@@ -160,6 +160,7 @@ enum Answer {
     Issued(Result<Issued, SourceError>),
     Recovered(Result<Recovery, SourceError>),
     Suspicion,
+    Wanted,
     SourceChanged,
     StartAnyway,
 }
@@ -190,6 +191,7 @@ impl Driver {
             Answer::StartAnyway
         });
         self.listen_for_suspicion();
+        self.listen_for_wishes();
         self.listen_for_change();
         let mut abandoned = false;
         loop {
@@ -260,6 +262,10 @@ impl Driver {
             Answer::Suspicion => {
                 self.listen_for_suspicion();
                 Some(Event::Suspicion)
+            }
+            Answer::Wanted => {
+                self.listen_for_wishes();
+                Some(Event::Wanted)
             }
             Answer::SourceChanged => {
                 self.listen_for_change();

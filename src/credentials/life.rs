@@ -357,10 +357,10 @@ impl Life {
 
     fn verify(&mut self, now: Moment) {
         for member in &mut self.members {
-            if let Stage::Verifying { retry_at, .. } = &mut member.stage
+            if let Stage::Verifying { retry_at, tried, .. } = &mut member.stage
                 && retry_at.is_some_and(|at| at <= now)
             {
-                *retry_at = None;
+                (*retry_at, *tried) = (None, now);
                 self.effects.push(Effect::Verify(member.id));
             }
         }

@@ -14,7 +14,11 @@ use crate::credentials::{CutReason, Fleet, Generation, GenerationId, SurveyError
 #[async_trait]
 impl Fleet for Pool {
     async fn verify(&self, generation: &Arc<Generation>) -> Result<(), VerifyError> {
-        self.watch.verify(self.target(), generation).await?;
+        let verified = self.watch.verify(self.target(), generation).await;
+        if let Err((error, said)) = verified {
+            self.say_no(said);
+            return Err(error);
+        }
         self.ledger().admit(generation);
         Ok(())
     }
@@ -37,6 +41,7 @@ impl Fleet for Pool {
         self.ledger().admit(generation);
         self.set_trouble(None);
         self.set_active(Some(generation.id()));
+        self.say_yes();
         self.broadcast(|| ShardMessage::ActiveChanged { pool: self.index() });
     }
 
@@ -90,5 +95,9 @@ impl Fleet for Pool {
 
     async fn suspicion(&self) {
         self.suspicion.notified().await;
+    }
+
+    async fn wanted(&self) {
+        self.wish.notified().await;
     }
 }

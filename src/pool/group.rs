@@ -191,4 +191,8 @@ impl Fleet for PoolGroup {
     async fn suspicion(&self) {
         select_all(self.pools.iter().map(|pool| pool.suspicion())).await;
     }
+
+    async fn wanted(&self) {
+        select_all(self.pools.iter().map(|pool| pool.wanted())).await;
+    }
 }

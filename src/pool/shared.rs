@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::ledger::Ledger;
 use super::message::{ShardMessage, ShardPort};
@@ -13,6 +15,20 @@ use super::watch::Watch;
 use crate::credentials::{Generation, GenerationId};
 use crate::net::TlsError;
 use crate::upstream::Target;
+use crate::wire::ErrorFields;
+
+/// How long a client waits for the server to be asked again, beside the login itself.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+
+/// What came of the last login of a user that was to serve.
+#[derive(Debug, Clone, Default)]
+enum Verdict {
+    /// It serves, or there was none.
+    #[default]
+    Good,
+    /// The server said no, in its own words if there were any.
+    No(Option<Box<ErrorFields>>),
+}
 
 /// One `[databases.NAME]`: which generation is active, and the connections' limits.
 #[derive(Debug)]
@@ -29,6 +45,8 @@ pub struct Pool {
     ledger: Mutex<Ledger>,
     pub(super) drained: Notify,
     pub(super) suspicion: Notify,
+    pub(super) wish: Notify,
+    verdict: watch::Sender<Verdict>,
     pub(super) watch: Watch,
     trouble: Mutex<Option<String>>,
 }
@@ -53,6 +71,8 @@ impl Pool {
             ledger: Mutex::new(ledger),
             drained: Notify::new(),
             suspicion: Notify::new(),
+            wish: Notify::new(),
+            verdict: watch::Sender::default(),
             watch: Watch::default(),
             trouble: Mutex::new(None),
         })
@@ -112,6 +132,33 @@ impl Pool {
     /// A session met an SQLSTATE that a removed user causes: look at once.
     pub fn suspect(&self) {
         self.suspicion.notify_one();
+    }
+
+    /// A login failed; what is about the user (class 28) is not for clients, who know of none.
+    pub(super) fn say_no(&self, said: Option<Box<ErrorFields>>) {
+        let said = said.filter(|fields| !fields.sqlstate.starts_with("28"));
+        self.verdict.send_replace(Verdict::No(said));
+    }
+
+    pub(super) fn say_yes(&self) {
+        self.verdict.send_replace(Verdict::Good);
+    }
+
+    /// A client came while nobody serves: the server is asked again, at most once a second. Waits
+    /// for what comes of it where it said no before; what it says if it does so again. Cancel safe.
+    pub async fn ask_again(&self) -> Option<Box<ErrorFields>> {
+        let mut verdict = self.verdict.subscribe();
+        let said_no = matches!(*verdict.borrow_and_update(), Verdict::No(_));
+        self.wish.notify_one();
+        if !said_no || self.active().is_some() {
+            return None;
+        }
+        let within = ANSWERED_WITHIN.saturating_add(self.settings.upstream.connect_timeout);
+        let _ = timeout(within, verdict.changed()).await;
+        match &*verdict.borrow() {
+            Verdict::No(said) if self.active().is_none() => said.clone(),
+            _ => None,
+        }
     }
 
     /// The parameters that the server reported when the active user was verified.

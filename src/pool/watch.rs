@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::credentials::{Generation, GenerationId, SurveyError, UserState, VerifyError};
 use crate::net::Stream;
 use crate::upstream::{DialError, QueryError, Target, dial, simple_query};
-use crate::wire::quote_literal;
+use crate::wire::{ErrorFields, quote_literal};
 
 /// Logged-in streams of the control thread, by generation.
 #[derive(Debug, Default)]
@@ -34,28 +34,35 @@ impl Watch {
         drop(self.take(id));
     }
 
-    /// Logs in as the generation's user and checks who we are.
-    pub(super) async fn verify(&self, target: &Target, generation: &Generation) -> Result<(), VerifyError> {
+    /// Logs in as the generation's user and checks who we are. With an error, what the server
+    /// itself said.
+    pub(super) async fn verify(
+        &self,
+        target: &Target,
+        generation: &Generation,
+    ) -> Result<(), (VerifyError, Option<Box<ErrorFields>>)> {
         let login = generation.login();
         let connected = dial(target, &login.user, &login.password, &[])
             .await
-            .map_err(|error| verify_error(target, generation, &error))?;
+            .map_err(|error| (verify_error(target, generation, &error), said(error)))?;
         let (stream, answer) =
             Box::pin(simple_query(connected.stream, "SELECT session_user, current_user")).await;
-        let answer = answer.map_err(|error| VerifyError::Unreachable {
-            message: format!("user {:?} logged in but could not ask who it is: {error}", login.user),
+        let answer = answer.map_err(|error| {
+            let message = format!("user {:?} logged in but could not ask who it is: {error}", login.user);
+            (VerifyError::Unreachable { message }, None)
         })?;
         let field = |n: usize| answer.rows.first().and_then(|row| row.get(n)).cloned().flatten();
         let (session, current) = (field(0).unwrap_or_default(), field(1).unwrap_or_default());
         let wanted = target.settings().role.as_deref().unwrap_or(&login.user);
         if session != login.user || current != wanted {
-            return Err(VerifyError::WrongIdentity {
+            let error = VerifyError::WrongIdentity {
                 message: format!(
                     "logged in as {:?} but session_user is {session:?} and current_user is {current:?} instead of \
                      {wanted:?}: a pooler in between may drop the startup parameter `role`, connect to PostgreSQL directly",
                     login.user
                 ),
-            });
+            };
+            return Err((error, None));
         }
         *self.params.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(connected.params);
         if let Some(stream) = stream {
@@ -121,6 +128,13 @@ fn states(users: &[String], rows: &[Vec<Option<String>>]) -> Vec<UserState> {
             Some(_) => UserState::Alive,
         })
         .collect()
+}
+
+fn said(error: DialError) -> Option<Box<ErrorFields>> {
+    match error {
+        DialError::Refused(fields) => Some(fields),
+        _ => None,
+    }
 }
 
 fn verify_error(target: &Target, generation: &Generation, error: &DialError) -> VerifyError {

@@ -123,6 +123,9 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
         console(&shard, stream, hello, &seat);
         return Err(Away::Silent);
     }
+    if let Some(refused) = ask_again(&shard, &hello.params).await {
+        return Err(Away::Told(stream, refused));
+    }
     let (user, database, local, profile) = match what_is_asked(&shard, &hello.params) {
         Ok(asked) => asked,
         Err(refused) => return Err(Away::Told(stream, refused)),
@@ -163,6 +166,17 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
         relay.hold(conn);
     }
     Ok(Admitted { relay, seat, _joined: joined, _key: key })
+}
+
+/// Without a user because the server said no, it is asked once more; what it says.
+async fn ask_again(shard: &Shard, params: &StartupParams) -> Option<ErrorFields> {
+    let database = database_of(params)?;
+    let pool = shard.pools.by_name(database)?.pool().clone();
+    if pool.active().is_some() || shard.stopping.get() {
+        return None;
+    }
+    let said = pool.ask_again().await?;
+    Some(ErrorFields { severity: "FATAL".into(), ..*said })
 }
 
 /// User, database, its pool and the settings that a startup packet asks for, if they can be had.

@@ -3,11 +3,17 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::or_skip;
+use crate::support::wait::wait_for;
+use crate::support::{Leasehold, Postgres};
 use crate::wire_client::message::{gss_request, ssl_request};
-use crate::wire_client::stand::{ANYONE, DIRECT};
+use crate::wire_client::stand::{ANYONE, CREATION, DIRECT, admin_url_file, credentials};
 use crate::wire_client::{Place, Plan, Refused, Stand, WireClient};
+
+/// Only a hang gets there.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn requests_for_encryption_are_answered_no_and_startup_goes_on_in_the_clear() {
@@ -200,4 +206,42 @@ async fn protocol_3_2_has_longer_cancel_keys_and_what_is_newer_is_negotiated_dow
     ancient.send(&[0, 0, 0, 8, 0, 2, 0, 0]).await;
     let said = ancient.until_end().await;
     assert_eq!((said.len(), said[0].field(b'C')), (1, "0A000".to_owned()));
+}
+
+/// Without a user because the server says no, a client that asks has it asked again: it gets the
+/// server's own error, and is in as soon as the server says yes.
+#[tokio::test]
+async fn a_database_that_comes_later_is_there_for_the_first_client_that_asks() {
+    let postgres = or_skip!(Postgres::start().await);
+    postgres.execute("postgres", "CREATE ROLE app NOLOGIN").await;
+    let directory = tempfile::tempdir().unwrap();
+    let credentials = credentials("app", &admin_url_file(&directory, &postgres), &[CREATION]);
+    let config = format!(
+        "[databases.app]\nhost = '127.0.0.1'\nport = {}\ndbname = 'later'\nsslmode = 'disable'\nrole = 'app'\n{credentials}",
+        postgres.port()
+    );
+    let proxy = Leasehold::run(&config).await;
+    let place = Place::loopback(proxy.port());
+    let connect = || WireClient::try_connect(&place, &ANYONE);
+    // Before the first user was tried it is not known yet.
+    let refused =
+        wait_for(PATIENCE, async || Some(connect().await.err()?).filter(|no| no.sqlstate != "57P03")).await;
+    let refused = refused.unwrap_or_else(|| panic!("{}", proxy.log_text()));
+    let said = "database \"later\" does not exist";
+    assert_eq!((refused.severity.as_str(), refused.sqlstate.as_str()), ("FATAL", "3D000"), "{refused:?}");
+    assert!(refused.text.contains(said), "{refused:?}");
+    // Tries of its own would come ever more rarely; those of clients at most once a second.
+    let told = || proxy.log_text().lines().filter(|line| line.contains("does not exist")).count();
+    let (before, began) = (told(), Instant::now());
+    for _ in 0..4 {
+        assert_eq!(connect().await.err().unwrap().sqlstate, "3D000");
+    }
+    let (tries, seconds) = (told() - before, began.elapsed().as_secs());
+    assert!(
+        seconds >= 2 && (3..=seconds + 2).contains(&u64::try_from(tries).unwrap()),
+        "{tries} tries in {seconds} s"
+    );
+    postgres.execute("postgres", "CREATE DATABASE later").await;
+    let mut client = connect().await.unwrap();
+    assert_eq!(client.value("SELECT current_database()").await, "later");
 }

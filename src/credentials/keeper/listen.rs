@@ -8,7 +8,7 @@ use super::{Answer, Driver, source_bound};
 use crate::credentials::schedule::{self, Trouble};
 use crate::credentials::source::{Recovery, SourceError};
 
-/// The least time between two looks for suspicion.
+/// The least time between two looks for suspicion, or for wishes.
 const SUSPICION_PAUSE: Duration = Duration::from_millis(50);
 /// The least time between two looks at whether the source changed.
 const CHANGE_PAUSE: Duration = Duration::from_millis(200);
@@ -58,6 +58,15 @@ impl Driver {
             tokio::time::sleep(SUSPICION_PAUSE).await;
             fleet.suspicion().await;
             Answer::Suspicion
+        });
+    }
+
+    pub(super) fn listen_for_wishes(&mut self) {
+        let fleet = Arc::clone(&self.fleet);
+        self.start_task(Answer::Wanted, async move {
+            tokio::time::sleep(SUSPICION_PAUSE).await;
+            fleet.wanted().await;
+            Answer::Wanted
         });
     }
 

@@ -145,6 +145,10 @@ impl Fleet for World {
     async fn suspicion(&self) {
         self.suspicion.notified().await;
     }
+
+    async fn wanted(&self) {
+        std::future::pending().await
+    }
 }
 
 async fn until(keeper: &Keeper, what: impl FnMut(&KeeperSnapshot) -> bool) -> KeeperSnapshot {

@@ -16,6 +16,8 @@ use crate::credentials::source::{SourceError, Term};
 const DEATH_MEMORY: Duration = Duration::from_secs(60);
 /// How long an extended user may go on once the source answers again.
 const HANDOVER: Duration = Duration::from_secs(10);
+/// Clients that ask have the server asked again no more often than this.
+const WISH_GAP: Duration = Duration::from_secs(1);
 /// Refusals after which a user is left to its end.
 const REVOKE_REFUSALS: u32 = 5;
 
@@ -51,6 +53,7 @@ impl Life {
                 self.tell(Notice::SurveyFailed { error: error.to_string(), failures: self.survey.failures });
             }
             Event::Suspicion => self.survey.suspected = true,
+            Event::Wanted => self.wanted(now),
             Event::Rotate => {
                 if self.may_rotate() {
                     self.next_issue = Some(now);
@@ -77,7 +80,7 @@ impl Life {
         let stage = if useless || self.stop.is_some() {
             Stage::Revoking { retry_at: Some(now), failures: 0 }
         } else {
-            Stage::Verifying { retry_at: Some(now), failures: 0, refused_since: None }
+            Stage::Verifying { retry_at: Some(now), tried: now, failures: 0, refused_since: None }
         };
         self.members.push(Member::new(id, term, stage));
         if useless {
@@ -141,7 +144,7 @@ impl Life {
         let refuses = !matches!(error, VerifyError::Unreachable { .. });
         let Some(member) = self.member_mut(id) else { return };
         let life = member.born.until(member.end);
-        let Stage::Verifying { retry_at: retry_at @ None, failures, refused_since } = &mut member.stage
+        let Stage::Verifying { retry_at: retry_at @ None, failures, refused_since, .. } = &mut member.stage
         else {
             return;
         };
@@ -166,6 +169,19 @@ impl Life {
             self.discard(now, id);
             let retry_in = self.issue_later(now);
             self.tell(Notice::GivenUp { id, retry_in });
+        }
+    }
+
+    /// A client asks while nobody serves because the server said no: it is asked again at once.
+    /// A source that said no is not.
+    fn wanted(&mut self, now: Moment) {
+        if self.active().is_some() {
+            return;
+        }
+        for member in &mut self.members {
+            if let Stage::Verifying { retry_at: Some(at), tried, .. } = &mut member.stage {
+                *at = now.max(*tried + WISH_GAP).min(*at);
+            }
         }
     }
 

@@ -40,6 +40,8 @@ pub(crate) enum Event {
     SurveyFailed(SurveyError),
     /// A session met an error that a dropped user would explain.
     Suspicion,
+    /// A client asked while nobody serves.
+    Wanted,
     /// An operator wants a new generation now.
     Rotate,
     /// What users are issued with was replaced: those that are there, and those on their way, are

@@ -28,6 +28,8 @@ pub(super) enum Stage {
     Verifying {
         /// `None` while a login is under way.
         retry_at: Option<Moment>,
+        /// When the last one began.
+        tried: Moment,
         failures: u32,
         /// Since when the server has been saying no.
         refused_since: Option<Moment>,

@@ -11,6 +11,7 @@ use crate::credentials::source::{SourceError, Term};
 
 mod renewal;
 mod script;
+mod server;
 
 use self::script::Script;
 
@@ -242,18 +243,6 @@ fn a_user_that_cannot_log_in_is_tried_again_then_replaced_while_the_old_one_serv
     assert_eq!(s.life.active(), Some(G1));
     assert_eq!(s.next().1, [Effect::Issue(GenerationId::from_number(3))]);
     assert!(asked.until(s.now) > ms(16_000));
-}
-
-#[test]
-fn a_server_that_cannot_be_reached_is_not_the_new_users_fault() {
-    let mut s = Script::plain();
-    s.tell(Event::Start);
-    s.tell(Event::Issued(s.term(3_600_000)));
-    while s.now < at(600_000) {
-        s.tell(Event::VerifyFailed(G1, VerifyError::Unreachable { message: "down".into() }));
-        assert_eq!(s.next().1, [Effect::Verify(G1)]);
-    }
-    assert_eq!(s.tell(Event::Verified(G1)), [Effect::Activate(G1)]);
 }
 
 #[test]
