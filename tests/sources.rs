@@ -9,6 +9,8 @@ mod support;
 mod local;
 #[path = "sources/logins.rs"]
 mod logins;
+#[path = "sources/matrix.rs"]
+mod matrix;
 #[path = "sources/peer.rs"]
 mod peer;
 #[path = "sources/scripted.rs"]
