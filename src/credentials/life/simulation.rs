@@ -20,6 +20,8 @@ use crate::credentials::generation::GenerationId;
 use crate::credentials::schedule::Deadline;
 use crate::credentials::settings::{RenewPolicy, RotationSettings};
 use crate::credentials::source::{SourceError, Term};
+use crate::credentials::vault::Refusals;
+use crate::secret::Secret;
 
 #[derive(Debug)]
 struct User {
@@ -27,6 +29,8 @@ struct User {
     longest: Duration,
     /// When Vault removes it, whatever happens.
     vault_end: Moment,
+    /// Renewals that its login is good for.
+    uses: Option<u32>,
     /// What the core was told.
     end: Moment,
     /// With the outage's extension.
@@ -62,6 +66,9 @@ struct Sim {
     stop_by: Option<Moment>,
     /// When, and whether it was denied.
     issues: Vec<(Moment, bool)>,
+    refusals: Refusals,
+    /// Logins that Vault refused.
+    refused: Vec<Moment>,
     calm_from: Moment,
     done: bool,
 }
@@ -93,6 +100,8 @@ impl Sim {
             surveying: false,
             stop_by: None,
             issues: Vec::new(),
+            refusals: Refusals::default(),
+            refused: Vec::new(),
             calm_from: START + ms(world.moods.iter().map(|(_, length)| length).sum()),
             done: false,
             world,
@@ -148,6 +157,37 @@ impl Sim {
         Term { sent: self.now, lease, token_end, renewable: self.world.renewable }
     }
 
+    /// The answer to a renewal that Vault lets through.
+    fn renewal(&mut self, id: GenerationId) -> Result<Term, SourceError> {
+        let now = self.now;
+        let user = self.user(id);
+        let (born, left) = (user.born, user.uses);
+        if user.vault_end <= now || left == Some(0) {
+            return Err(SourceError::Gone { message: "not to be had".into() });
+        }
+        user.uses = left.map(|left| left - 1);
+        let term = self.term(born);
+        Ok(Term { renewable: term.renewable && left != Some(1), ..term })
+    }
+
+    /// A login: as [`Sim::call`], where one that was refused too often is not even tried.
+    fn login(&mut self) -> (Duration, Option<SourceError>) {
+        let secret = Secret::new("wrong".to_owned());
+        if self.refusals.wait(self.now, &secret).is_some() {
+            return (ms(1), Some(SourceError::Denied { message: "not tried".into() }));
+        }
+        let (after, error) = self.call();
+        match &error {
+            Some(SourceError::Denied { .. }) if self.world.locks => {
+                self.refusals.refused(self.now, &secret);
+                self.refused.push(self.now);
+            }
+            None => self.refusals.succeeded(),
+            Some(_) => {}
+        }
+        (after, error)
+    }
+
     /// Time goes on to the next thing that happens, which is told to the core.
     fn step(&mut self) {
         let wake = self.life.next_wake();
@@ -197,6 +237,7 @@ impl Sim {
                     born: term.sent,
                     longest: term.sent.until(term.end()),
                     vault_end: term.end(),
+                    uses: self.world.uses,
                     end: term.end(),
                     served_end: term.end(),
                     alive: true,
@@ -267,8 +308,10 @@ impl Sim {
                 assert!(self.stop_by.is_none(), "an issue while stopping");
                 self.issuing = true;
                 self.issues.push((self.now, false));
-                let (after, error) = self.call();
-                let event = error.map_or_else(|| Event::Issued(self.term(self.now)), Event::IssueFailed);
+                let (after, error) = self.login();
+                let renewable = self.world.renewable && self.world.uses != Some(0);
+                let issued = || Event::Issued(Term { renewable, ..self.term(self.now) });
+                let event = error.map_or_else(issued, Event::IssueFailed);
                 self.answer(after, event);
             }
             Effect::Verify(id) => {
@@ -334,15 +377,9 @@ impl Sim {
             Effect::Renew(id) => {
                 assert_ne!(self.rotation.renew, RenewPolicy::Never, "renewed");
                 let (after, error) = self.call();
-                let User { born, vault_end, .. } = *self.user(id);
-                let event = match error {
-                    Some(error) => Event::RenewFailed(id, error),
-                    None if vault_end <= self.now => {
-                        Event::RenewFailed(id, SourceError::Gone { message: "lease not found".into() })
-                    }
-                    None => Event::Renewed(id, self.term(born)),
-                };
-                self.answer(after, event);
+                let renewed = error.map_or_else(|| self.renewal(id), Err);
+                let failed = |error| Event::RenewFailed(id, error);
+                self.answer(after, renewed.map_or_else(failed, |term| Event::Renewed(id, term)));
             }
             Effect::Revoke(id) => {
                 let (after, error) = self.call();
@@ -405,6 +442,12 @@ impl Sim {
             let asked = (self.world.rotates as usize * 60 / 1_000) * 2 + 10;
             assert!(denied <= 30 + asked, "{denied} denied issues in a minute");
         }
+        // Vault's own count.
+        let mut in_a_row = 1;
+        for pair in self.refused.windows(2) {
+            in_a_row = if pair[0].until(pair[1]) <= ms(900_000) { in_a_row + 1 } else { 1 };
+            assert!(in_a_row < 5, "locked out: {:?}", self.refused);
+        }
     }
 }
 
@@ -420,7 +463,7 @@ proptest! {
     fn after_the_bad_times_there_is_service_again(world in world()) {
         // A token or a lease of a second may end between two steps: not here.
         let world = World { token: world.token.map(|token| token.max(5_000)), lease: world.lease.max(5_000), ..world };
-        let world = World { max_ttl: world.max_ttl.max(world.lease), rotates: 0, ..world };
+        let world = World { max_ttl: world.max_ttl.max(world.lease), rotates: 0, locks: false, ..world };
         let mut sim = Sim::new(world);
         let calm = sim.calm_from + ms(110_000);
         sim.push(ms(1_000), Pending::Second);

@@ -20,6 +20,8 @@ mod uses;
 
 pub use env::{VaultEnvError, VaultEnvironment, from_environment};
 pub use pace::LoginPace;
+#[cfg(test)]
+pub(super) use pace::Refusals;
 pub use source::VaultSource;
 
 /// Log directives that keep libraries quiet which log each failed call several

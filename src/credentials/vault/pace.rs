@@ -32,7 +32,7 @@ impl LoginPace {
 
 /// What Vault counts.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(crate) struct Refusals {
     in_a_row: u32,
     last: Option<Moment>,
     /// What was refused last.
@@ -41,20 +41,20 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// How long a login with this secret must wait.
-    pub(super) fn wait(&self, now: Moment, secret: &Secret) -> Option<Duration> {
+    pub(crate) fn wait(&self, now: Moment, secret: &Secret) -> Option<Duration> {
         let free = self.last? + FORGOTTEN;
         let most = if self.secret.as_ref() == Some(secret) { QUICK } else { QUICK_WITH_ANOTHER };
         (self.in_a_row >= most && now < free).then(|| now.until(free))
     }
 
-    pub(super) fn refused(&mut self, now: Moment, secret: &Secret) {
+    pub(crate) fn refused(&mut self, now: Moment, secret: &Secret) {
         let recent = self.last.is_some_and(|last| now < last + FORGOTTEN);
         self.in_a_row = if recent { self.in_a_row.saturating_add(1) } else { 1 };
         self.last = Some(now);
         self.secret = Some(secret.clone());
     }
 
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         *self = Self::default();
     }
 }

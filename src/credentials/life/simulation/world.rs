@@ -20,6 +20,10 @@ pub(super) struct World {
     pub(super) max_ttl: u64,
     pub(super) token: Option<u64>,
     pub(super) renewable: bool,
+    /// How many renewals a login is good for.
+    pub(super) uses: Option<u32>,
+    /// Five refused logins within fifteen minutes lock everybody out.
+    pub(super) locks: bool,
     pub(super) renew: RenewPolicy,
     pub(super) outage_grace: u64,
     pub(super) drain_timeout: u64,
@@ -50,7 +54,7 @@ pub(super) fn world() -> impl Strategy<Value = World> {
         prop_oneof![1_000_u64..10_000, 10_000_u64..120_000, Just(3_600_000_u64)],
         1_u64..5,
         proptest::option::of(1_000_u64..200_000),
-        (any::<bool>(), renew),
+        (any::<bool>(), renew, proptest::option::of(0_u32..6), any::<bool>()),
         prop_oneof![Just(0_u64), 1_000_u64..60_000],
         prop_oneof![Just(86_400_000_u64), 0_u64..60_000],
     );
@@ -64,19 +68,25 @@ pub(super) fn world() -> impl Strategy<Value = World> {
     (any::<u64>(), lives, chances, moods, 0_u64..20_000).prop_map(
         |(
             seed,
-            (lease, times, token, (renewable, renew), outage_grace, drain_timeout),
+            (lease, times, token, (renewable, renew, uses, locks), outage_grace, drain_timeout),
             chances,
             moods,
             stop_within,
         )| {
             let (refuses, drops, rotates, sticky) = chances;
             let max_ttl = lease * times;
+            // A lock-out is a matter of a quarter of an hour.
+            let longer =
+                |(mood, length)| (mood, if locks && mood == Mood::Denied { length * 30 } else { length });
+            let moods = moods.into_iter().map(longer).collect();
             World {
                 seed,
                 lease,
                 max_ttl,
                 token,
                 renewable,
+                uses,
+                locks,
                 renew,
                 outage_grace,
                 drain_timeout,
