@@ -16,6 +16,8 @@ mod profile;
 mod settings;
 mod shard;
 mod shared;
+#[cfg(test)]
+mod stage;
 mod watch;
 
 pub use conn::{ClientId, Conn, ServerRow};

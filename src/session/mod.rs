@@ -12,6 +12,8 @@ mod lexer;
 mod listen_settings;
 mod listener;
 mod messages;
+#[cfg(test)]
+mod model;
 mod owed;
 mod profiles;
 mod refusal;

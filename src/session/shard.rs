@@ -223,20 +223,7 @@ impl ShardPlan {
     /// nobody is left. Must run on a `LocalRuntime` or `LocalSet`.
     pub async fn run(self) {
         let pools = PoolShard::new(&self.pools, self.index);
-        let shard = Rc::new(Shard {
-            index: self.index,
-            pools: pools.clone(),
-            crowd: self.crowd,
-            cancels: self.cancels,
-            console: self.console,
-            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
-            clients: RefCell::default(),
-            stopping: Cell::new(false),
-            profiles: Profiles::default(),
-            serials: Serials::default(),
-            base: Arc::default(),
-            nobody: tokio::sync::Notify::new(),
-        });
+        let shard = Shard::new(self.index, pools.clone(), self.crowd, self.cancels, self.console);
         let listening = spawn_local(pools.clone().listen(self.words));
         shard.clone().admit(self.clients).await;
         while !shard.clients.borrow().is_empty() {
@@ -268,6 +255,30 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Nobody yet.
+    pub(super) fn new(
+        index: usize,
+        pools: PoolShard,
+        crowd: Arc<Crowd>,
+        cancels: Arc<Cancels>,
+        console: mpsc::UnboundedSender<ConsoleClient>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            pools,
+            crowd,
+            cancels,
+            console,
+            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            clients: RefCell::default(),
+            stopping: Cell::new(false),
+            profiles: Profiles::default(),
+            serials: Serials::default(),
+            base: Arc::default(),
+            nobody: tokio::sync::Notify::new(),
+        })
+    }
+
     async fn admit(self: Rc<Self>, mut messages: mpsc::UnboundedReceiver<ClientMessage>) {
         while let Some(message) = messages.recv().await {
             match message {

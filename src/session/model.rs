@@ -1,0 +1,132 @@
+//! The books of a virtual session against a model of PostgreSQL: several clients share a few
+//! upstreams, and each gets what a server of its own would have said.
+//!
+//! Everything is the real relay but what it stands on: streams in memory instead of sockets, models
+//! of PostgreSQL instead of servers, and a pool to which connections are brought. What is said, in what order
+//! and in what pieces, and which upstream comes next, is drawn. The same against real servers, slower and
+//! coarser: `tests/modes/together.rs`.
+
+mod run;
+mod server;
+mod settings;
+mod sql;
+mod words;
+mod world;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use words::{Word, words};
+use world::World;
+
+const CLIENTS: usize = 3;
+/// What a client may say in its startup packet.
+const STARTUP: &[(&str, &str)] =
+    &[("TimeZone", "Europe/Paris"), ("application_name", "mine"), ("app.tenant", "b")];
+
+#[derive(Debug, Clone)]
+enum Event {
+    Says(usize, Vec<Word>, Pace),
+    Leaves(usize),
+    Rotates,
+}
+
+/// How far things go on before the next event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    ToTheEnd,
+    OneRound,
+    /// The servers say nothing yet.
+    Unanswered,
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    events: Vec<Event>,
+    upstreams: usize,
+    /// `max_prepared_statements`.
+    most: usize,
+    /// Of the dice; 0: nothing is split, and the first always wins.
+    seed: u64,
+    /// Whether the first client has settings in its startup packet.
+    dressed: bool,
+}
+
+impl Case {
+    fn spelt(&self) -> String {
+        let Self { events, upstreams, most, seed, dressed } = self;
+        let events: String = events.iter().map(|event| format!("  {event:?}\n")).collect();
+        format!("upstreams: {upstreams}, most: {most}, seed: {seed}, dressed: {dressed}\n{events}")
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let pace = prop_oneof![4 => Just(Pace::ToTheEnd), 1 => Just(Pace::OneRound), 1 => Just(Pace::Unanswered)];
+    prop_oneof![
+        30 => (0..CLIENTS, words(), pace).prop_map(|(client, words, pace)| Event::Says(client, words, pace)),
+        1 => (0..CLIENTS).prop_map(Event::Leaves),
+        1 => Just(Event::Rotates),
+    ]
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let events = prop::collection::vec(event(), 1..24);
+    (events, 1..3_usize, select(vec![1, 2, 100]), any::<u64>(), any::<bool>())
+        .prop_map(|(events, upstreams, most, seed, dressed)| Case { events, upstreams, most, seed, dressed })
+}
+
+fn dressed() -> Vec<(String, String)> {
+    STARTUP.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn play(case: &Case) -> Result<(), String> {
+    let startup = if case.dressed { dressed() } else { Vec::new() };
+    let startups = [startup, Vec::new(), Vec::new()];
+    let mut world = World::new(&startups, case.upstreams, case.most, case.seed);
+    for (at, event) in case.events.iter().enumerate() {
+        let pace = match event {
+            Event::Says(client, words, pace) => {
+                world.says(*client, words);
+                *pace
+            }
+            Event::Leaves(client) => {
+                world.leaves(*client);
+                Pace::ToTheEnd
+            }
+            Event::Rotates => {
+                world.rotates();
+                Pace::ToTheEnd
+            }
+        };
+        let moved = match pace {
+            Pace::ToTheEnd => world.settles(),
+            pace => world.moves(pace == Pace::OneRound).map(drop),
+        };
+        let right = moved.and_then(|()| world.compare(pace == Pace::ToTheEnd, false));
+        right.map_err(|wrong| format!("after event {at}: {wrong}"))?;
+    }
+    // Nobody keeps an upstream from the others any more.
+    let last = [Word::Sync, Word::Query("ROLLBACK"), Word::Query("DEALLOCATE ALL")];
+    (0..CLIENTS).for_each(|client| world.says(client, &last));
+    world.settles().and_then(|()| world.compare(true, true)).and_then(|()| world.check_books())
+}
+
+#[test]
+fn whatever_several_clients_do_each_is_answered_as_by_a_server_of_its_own() {
+    let long = std::env::var_os("LEASEHOLD_TEST_LONG").is_some_and(|set| !set.is_empty());
+    let config = Config { failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    // The same ones at every run of the short form, others each time in the long one.
+    let mut runner = if long {
+        TestRunner::new(config)
+    } else {
+        let config = Config { cases: 600, ..config };
+        TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+    };
+    let outcome = runner.run(&case(), |case| play(&case).map_err(TestCaseError::fail));
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, case)) => panic!("{reason}\n{}", case.spelt()),
+        Err(error) => panic!("{error}"),
+    }
+}
