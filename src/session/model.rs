@@ -130,3 +130,18 @@ fn whatever_several_clients_do_each_is_answered_as_by_a_server_of_its_own() {
         Err(error) => panic!("{error}"),
     }
 }
+
+#[test]
+fn a_parse_that_came_in_two_pieces_and_needs_no_upstream_keeps_nothing_waiting() {
+    let mut world = World::new(&[Vec::new(), Vec::new()], 1, 100, 0);
+    let parse = Word::Parse("s", "SELECT 1");
+    // A server has taken it: from here on no upstream is needed for it.
+    world.says(0, &[parse.clone(), Word::Sync]);
+    world.settles().unwrap();
+    let (bytes, sync) = (parse.bytes(), Word::Sync.bytes());
+    let (begin, rest) = bytes.split_at(10);
+    for piece in [&[&sync, begin].concat(), &[rest, &sync].concat(), &sync] {
+        world.sends(1, piece);
+        world.settles().and_then(|()| world.compare(true, true)).unwrap();
+    }
+}
