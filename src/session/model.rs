@@ -145,3 +145,25 @@ fn a_parse_that_came_in_two_pieces_and_needs_no_upstream_keeps_nothing_waiting()
         world.settles().and_then(|()| world.compare(true, true)).unwrap();
     }
 }
+
+/// One client on one upstream, step by step; what the startup packet says is in `STARTUP`.
+fn alone(steps: &[&[Word]]) {
+    let mut world = World::new(&[dressed()], 1, 1, 0);
+    for words in steps {
+        world.says(0, words);
+        world.settles().and_then(|()| world.compare(true, true)).unwrap();
+    }
+    world.check_books().unwrap();
+}
+
+#[test]
+fn a_reset_takes_back_what_it_names_and_nothing_that_comes_later() {
+    let show = [Word::Query("SHOW TimeZone"), Word::Query("SHOW application_name")];
+    alone(&[&[Word::Query("RESET TimeZone; SET TimeZone = 'Asia/Tokyo'")], &show]);
+    alone(&[
+        &[Word::Parse("", "RESET ALL"), Word::Bind("", ""), Word::Execute("")],
+        &[Word::Parse("", "SET TimeZone = 'Asia/Aden'"), Word::Bind("", ""), Word::Execute(""), Word::Sync],
+        &show,
+    ]);
+    alone(&[&[Word::Query("SET application_name = 'other'")], &[Word::Query("RESET TimeZone")], &show]);
+}

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use super::messages::{parameters, put, put_empty, put_header, split_name};
 use super::owed::{Kind, Whose};
 use super::scan::{Meaning, Ties};
-use super::settings::Doubt;
+use super::settings::{Doubt, restoring};
 use super::statements::{Passed, Shelf, Statements, Undo};
 use super::texts::{Full, Texts};
 use crate::pool::{Conn, Profile};
@@ -293,8 +293,7 @@ impl VirtualSession {
 
     /// RESET goes back to what the server began with; this client began with something else.
     fn restore_startup(&mut self, conn: &mut Conn, out: &mut BytesMut) {
-        let startup = self.startup.clone();
-        if let Some(sql) = align_query([].into_iter(), startup.iter()) {
+        if let Some(sql) = restoring(&self.startup) {
             self.own_query(&sql, Whose::Restore, conn, out);
         }
     }
