@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::answers::Tag;
 use super::owed::{Verdict, Whose};
-use super::scan::Ties;
+use super::scan::{Meaning, Ties};
 use super::virtual_session::VirtualSession;
 use crate::pool::{Conn, Profile};
 use crate::wire::{DataRow, ErrorFields};
@@ -121,6 +121,9 @@ impl VirtualSession {
                 }
                 self.ties = ties;
                 self.statements.raw = ties.has(Ties::PREPARED);
+                if !self.statements.raw {
+                    self.statements.by_sql = Meaning::default();
+                }
                 false
             }
             Some((_, whose)) => whose == Whose::Client,

@@ -1,6 +1,7 @@
 //! One client, from accept to goodbye; the relay is the hot path.
 
 mod answers;
+mod by_name;
 mod client;
 mod downward;
 mod end;

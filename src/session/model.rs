@@ -156,6 +156,54 @@ fn alone(steps: &[&[Word]]) {
     world.check_books().unwrap();
 }
 
+/// What is sent ahead of it fails, and the server passes over what comes behind that.
+#[test]
+fn a_query_that_the_server_never_reads_is_answered_all_the_same() {
+    alone(&[
+        &[Word::Parse("s", "SELECT 1"), Word::Sync],
+        &[Word::Parse("r", "SELECT 2"), Word::Sync],
+        &[Word::Query("BEGIN")],
+        &[Word::Query("SELEKT")],
+        // It has made way for the other one.
+        &[Word::Query("EXECUTE s")],
+        &[Word::Query("ROLLBACK")],
+        &[Word::Query("EXECUTE s")],
+    ]);
+    alone(&[
+        &[Word::Parse("s", "SELECT 1"), Word::Sync],
+        &[Word::Query("BEGIN")],
+        &[Word::Query("SAVEPOINT a")],
+        &[Word::Query("PREPARE s AS SELECT 'sql'")],
+        &[Word::Parse("s", "SELECT 1"), Word::Sync],
+        &[Word::Query("ROLLBACK TO a")],
+        &[Word::Query("PREPARE s AS SELECT 'sql'")],
+        &[Word::Query("ROLLBACK")],
+    ]);
+}
+
+#[test]
+fn what_a_statement_sets_is_its_clients_when_it_is_executed_by_name_too() {
+    alone(&[
+        &[Word::Parse("s", "SELECT set_config('app.tenant', 'c', false)"), Word::Sync],
+        &[Word::Query("EXECUTE s")],
+    ]);
+    alone(&[
+        &[Word::Parse("s", "SET app.tenant = 'c'"), Word::Parse("", "EXECUTE s")],
+        &[Word::Bind("", ""), Word::Execute(""), Word::Sync],
+    ]);
+    alone(&[
+        &[Word::Query("PREPARE s AS SELECT set_config('app.tenant', 'c', false)")],
+        &[Word::Query("EXECUTE s")],
+        &[Word::Query("DEALLOCATE s")],
+    ]);
+    alone(&[
+        &[Word::Query("PREPARE s AS SELECT 'sql'")],
+        &[Word::Parse("r", "SELECT set_config('app.tenant', 'c', false)"), Word::Sync],
+        &[Word::Bind("", "r"), Word::Execute(""), Word::Sync],
+        &[Word::Query("DEALLOCATE ALL")],
+    ]);
+}
+
 #[test]
 fn a_reset_takes_back_what_it_names_and_nothing_that_comes_later() {
     let show = [Word::Query("SHOW TimeZone"), Word::Query("SHOW application_name")];

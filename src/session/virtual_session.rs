@@ -269,9 +269,17 @@ impl VirtualSession {
             self.statements.query(text, &meaning, &mut shelf, &mut around.before);
             return Sight::AsItIs;
         }
+        let owed = &self.statements.owed;
+        if !meaning.names.is_empty() && !owed.is_clear() && !owed.skips(Kind::Query) {
+            return self.wait(around);
+        }
+        let meaning = self.statements.with_executed(meaning);
         self.changes(&meaning);
         self.barrier = meaning.forgets || !meaning.names.is_empty();
         let renamed = self.statements.query(text, &meaning, &mut shelf, &mut around.before);
+        if !around.before.is_empty() {
+            self.statements.sync_behind(&mut around.after);
+        }
         let instead = matches!(renamed, std::borrow::Cow::Owned(_));
         if instead {
             put(&mut around.before, b'Q', &[&renamed, b"\0"]);
@@ -353,6 +361,7 @@ impl VirtualSession {
             self.bound = Bound::default();
         }
         if !meaning.is_plain() {
+            let meaning = self.statements.with_executed(meaning);
             self.changes(&meaning);
             self.bound.names |= meaning.forgets || !meaning.names.is_empty();
             self.bound.resets |= meaning.resets;
