@@ -88,6 +88,11 @@ fn play(case: &Case) -> Result<(), String> {
         let pace = match event {
             Event::Says(client, words, pace) => {
                 world.says(*client, words);
+                if *client == 0 && case.dressed {
+                    // What a RESET took back is laid on again behind its Sync, and not before:
+                    // what is executed between them sees the upstream's own value.
+                    world.says(0, &[Word::Sync]);
+                }
                 *pace
             }
             Event::Leaves(client) => {
@@ -214,4 +219,18 @@ fn a_reset_takes_back_what_it_names_and_nothing_that_comes_later() {
         &show,
     ]);
     alone(&[&[Word::Query("SET application_name = 'other'")], &[Word::Query("RESET TimeZone")], &show]);
+}
+
+#[test]
+fn an_unnamed_statement_outlives_a_parse_that_was_passed_over() {
+    let mut world = World::new(&[Vec::new(), Vec::new()], 1, 100, 0);
+    let run = [Word::Bind("", ""), Word::Execute(""), Word::Sync];
+    let passed_over = [Word::Parse("r", "SELEKT"), Word::Parse("", "SELECT 2"), Word::Sync];
+    let together = [&passed_over[..], &run].concat();
+    for (client, words) in
+        [(0, &[Word::Parse("", "SELECT 1"), Word::Sync][..]), (1, &[Word::Query("SELECT 1")]), (0, &together)]
+    {
+        world.says(client, words);
+        world.settles().and_then(|()| world.compare(true, true)).unwrap();
+    }
 }

@@ -228,6 +228,8 @@ impl Statements {
                 Rc::new(Unnamed { body: renamed.into(), meaning, serial: shelf.serial, written, deallocates })
             }
         };
+        // Passed over, it leaves what was there before it: not this client's.
+        self.assumed |= !self.owed.is_clear() && shelf.prepared.unnamed != self.serial();
         // As the first thing it does, Parse drops the one that was there.
         self.unnamed_is_mine = true;
         shelf.prepared.unnamed = Some(unnamed.serial);

@@ -240,7 +240,8 @@ impl World {
     /// whoever comes next.
     fn brings_upstream(&mut self, early: bool) -> bool {
         let waiting = self.local.stage_waiting() > 0;
-        if self.reserve.is_empty() || (!waiting && !(early && self.dice.roll(2) == 0)) {
+        let brings = waiting || early && self.dice.roll(2) == 0;
+        if self.reserve.is_empty() || !brings {
             return false;
         }
         let conn = self.reserve.swap_remove(self.dice.roll(self.reserve.len()));
