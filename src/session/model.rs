@@ -225,11 +225,10 @@ fn a_reset_takes_back_what_it_names_and_nothing_that_comes_later() {
 fn an_unnamed_statement_outlives_a_parse_that_was_passed_over() {
     let mut world = World::new(&[Vec::new(), Vec::new()], 1, 100, 0);
     let run = [Word::Bind("", ""), Word::Execute(""), Word::Sync];
-    let passed_over = [Word::Parse("r", "SELEKT"), Word::Parse("", "SELECT 2"), Word::Sync];
+    let passed_over = [Word::Parse("r", "SELECT 3"), Word::Parse("", "SELECT 2"), Word::Sync];
     let together = [&passed_over[..], &run].concat();
-    for (client, words) in
-        [(0, &[Word::Parse("", "SELECT 1"), Word::Sync][..]), (1, &[Word::Query("SELECT 1")]), (0, &together)]
-    {
+    let first = [Word::Parse("r", "SELECT 3"), Word::Parse("", "SELECT 1"), Word::Sync];
+    for (client, words) in [(0, &first[..]), (1, &[Word::Query("SELECT 1")]), (0, &together)] {
         world.says(client, words);
         world.settles().and_then(|()| world.compare(true, true)).unwrap();
     }
