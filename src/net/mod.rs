@@ -1,6 +1,8 @@
 //! Sockets, TLS and buffers.
 
 mod connect;
+#[cfg(test)]
+mod memory;
 mod roots;
 mod settings;
 mod stream;
@@ -8,6 +10,8 @@ mod tls;
 mod verify;
 
 pub use connect::{ConnectError, Peer, connect, connect_peer};
+#[cfg(test)]
+pub(crate) use memory::{Memory, memory_pair};
 pub use roots::TlsRoots;
 pub use settings::{SocketTimes, SslMode, SslRoots};
 pub use stream::{Detached, Stream};

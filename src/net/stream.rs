@@ -20,6 +20,8 @@ pub struct Stream {
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(test)]
+    Memory(super::memory::Memory),
 }
 
 /// A stream that belongs to no runtime, on its way to another thread.
@@ -46,6 +48,12 @@ impl Stream {
     #[must_use]
     pub fn unix(socket: UnixStream) -> Self {
         Self { socket: Socket::Unix(socket), tls: None }
+    }
+
+    /// No socket at all.
+    #[cfg(test)]
+    pub(crate) fn memory(end: super::memory::Memory) -> Self {
+        Self { socket: Socket::Memory(end), tls: None }
     }
 
     /// The same stream with TLS on top; the handshake happens on first use.
@@ -99,6 +107,8 @@ impl Stream {
         let socket = match self.socket {
             Socket::Tcp(s) => DetachedSocket::Tcp(s.into_std()?),
             Socket::Unix(s) => DetachedSocket::Unix(s.into_std()?),
+            #[cfg(test)]
+            Socket::Memory(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
         Ok(Detached { socket, tls: self.tls })
     }
@@ -167,6 +177,8 @@ impl Stream {
         let ready = match &self.socket {
             Socket::Tcp(s) => s.poll_read_ready(&mut cx),
             Socket::Unix(s) => s.poll_read_ready(&mut cx),
+            #[cfg(test)]
+            Socket::Memory(end) => return end.has_news(),
         };
         if ready.is_pending() {
             return false;
@@ -177,6 +189,8 @@ impl Stream {
         let looked = match &self.socket {
             Socket::Tcp(s) => s.try_read(&mut byte),
             Socket::Unix(s) => s.try_read(&mut byte),
+            #[cfg(test)]
+            Socket::Memory(_) => return false,
         };
         !matches!(looked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
     }
@@ -202,10 +216,16 @@ fn flush_tls(tls: &mut ClientConnection, socket: &mut Socket, cx: &mut Context<'
 impl Socket {
     #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        #[cfg(test)]
+        if let Self::Memory(end) = self {
+            return end.poll_read(buf);
+        }
         let mut buf = ReadBuf::new(buf);
         match self {
             Self::Tcp(s) => ready!(Pin::new(s).poll_read(cx, &mut buf))?,
             Self::Unix(s) => ready!(Pin::new(s).poll_read(cx, &mut buf))?,
+            #[cfg(test)]
+            Self::Memory(_) => {}
         }
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -215,6 +235,8 @@ impl Socket {
         match self {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_write(cx, buf),
+            #[cfg(test)]
+            Self::Memory(end) => end.poll_write(buf),
         }
     }
 }
@@ -273,6 +295,8 @@ impl AsyncWrite for Stream {
         match &mut this.socket {
             Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
             Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
+            #[cfg(test)]
+            Socket::Memory(_) => Poll::Ready(Ok(())),
         }
     }
 }

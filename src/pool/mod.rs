@@ -20,6 +20,8 @@ mod shard;
 mod shared;
 mod slot;
 mod snapshot;
+#[cfg(test)]
+mod stage;
 mod watch;
 
 pub use conn::{ClientId, Conn, ServerRow};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::answers::Tag;
 use super::owed::{Verdict, Whose};
-use super::scan::Ties;
+use super::scan::{Meaning, Ties};
 use super::undo::is_stale;
 use super::virtual_session::VirtualSession;
 use crate::pool::{Conn, Profile};
@@ -128,6 +128,9 @@ impl VirtualSession {
                 }
                 self.ties = ties;
                 self.statements.raw = ties.has(Ties::PREPARED);
+                if !self.statements.raw {
+                    self.statements.by_sql = Meaning::default();
+                }
                 false
             }
             Some((_, whose)) => matches!(whose, Whose::Client | Whose::Again),

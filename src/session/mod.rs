@@ -2,6 +2,7 @@
 
 mod again;
 mod answers;
+mod by_name;
 mod client;
 mod crowd;
 mod downward;
@@ -14,6 +15,8 @@ mod lexer;
 mod listen_settings;
 mod listener;
 mod messages;
+#[cfg(test)]
+mod model;
 mod owed;
 mod plan;
 mod port;

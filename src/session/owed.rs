@@ -218,6 +218,12 @@ impl<U> Owed<U> {
         self.skip_copy_ends();
         let by_query = self.entries.front().is_some_and(|entry| entry.kind == Kind::Query);
         if by_query {
+            // Our own Sync behind it is passed over as well.
+            if self.entries.get(1).is_some_and(|entry| (entry.kind, entry.whose) == (Kind::Sync, Whose::Ours))
+            {
+                self.entries.remove(1);
+                self.special = self.special.saturating_sub(1);
+            }
             if self.entries.get(1).is_some_and(|entry| entry.kind == Kind::CopyEnd) {
                 self.entries.remove(1);
             } else {
@@ -279,6 +285,16 @@ impl<U> Owed<U> {
         sync.whose = Whose::Again;
         self.special = self.special.saturating_add(1);
         true
+    }
+
+    /// The answer to our own Sync that comes next is to be the client's.
+    pub(super) fn pass_sync_on(&mut self) {
+        if let Some(front) = self.entries.front_mut()
+            && (front.kind, front.whose) == (Kind::Sync, Whose::Ours)
+        {
+            front.whose = Whose::Client;
+            self.special = self.special.saturating_sub(1);
+        }
     }
 
     /// What is owed, in order.

@@ -70,6 +70,10 @@ impl Ties {
         self.0 |= other.0;
     }
 
+    pub(super) fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+
     /// Each with its name, for logs.
     pub(super) fn names(self) -> Vec<&'static str> {
         [
@@ -90,6 +94,18 @@ impl Meaning {
     /// Nothing is known of the text.
     pub(super) fn unknown() -> Self {
         Self { any_setting: true, resets: true, forgets: true, ..Self::default() }
+    }
+
+    /// What another text may change, too. What that one names in its turn is not looked up.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        let new = other.settings.iter().filter(|name| !self.settings.contains(name));
+        let new: Vec<String> = new.cloned().collect();
+        self.settings.extend(new);
+        self.any_setting |= other.any_setting || !other.names.is_empty();
+        self.resets |= other.resets || !other.names.is_empty();
+        self.forgets |= other.forgets;
+        self.ties.add(other.ties);
+        self.unties |= other.unties;
     }
 
     /// Nothing will be other.

@@ -181,6 +181,31 @@ impl Doubt {
     }
 }
 
+/// Behind a RESET: lays on again what has gone back to the upstream's own value instead of the
+/// client's. What was set since, or was not reset, is left alone. `None`: there is nothing to lay on.
+pub(super) fn restoring(startup: &Profile) -> Option<String> {
+    let parts: Vec<String> = startup
+        .iter()
+        .map(|(name, value)| {
+            let name_of = name.to_ascii_lowercase();
+            let lower = quote_literal(&name_of);
+            let (name, value) = (quote_literal(name), quote_literal(value));
+            let set = format!("SELECT pg_catalog.set_config({name}, {value}, false)");
+            if !is_unlisted(&name_of) {
+                format!(
+                    "{set} FROM pg_catalog.pg_settings \
+                     WHERE pg_catalog.lower(name) = {lower} AND source <> 'session'"
+                )
+            } else if name_of.contains('.') {
+                format!("{set} WHERE coalesce(pg_catalog.current_setting({name}, true), '') = ''")
+            } else {
+                set
+            }
+        })
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
 fn is_unlisted(name: &str) -> bool {
     name.contains('.') || UNLISTED.iter().any(|unlisted| name.eq_ignore_ascii_case(unlisted))
 }

@@ -107,12 +107,15 @@ pub(super) struct Statements {
     /// What the names and texts cost.
     pub(super) bytes: usize,
     pub(super) owed: Owed<Undo>,
-    /// A name that the server has for a moment, to refuse it a second time.
-    taken: Option<Box<[u8]>>,
+    /// A name that the server has for a moment, to refuse it a second time. The first: what
+    /// comes behind the refusal is passed over.
+    pub(super) taken: Option<Box<[u8]>>,
     /// The server's unnamed statement is this client's, or there is none.
     pub(super) unnamed_is_mine: bool,
     /// Statements were prepared by SQL: the server has the client's own names.
     pub(super) raw: bool,
+    /// What executing those may change, and others that are not in these books.
+    pub(super) by_sql: Meaning,
     /// Since the last Sync something was changed that is undone should a message fail.
     assumed: bool,
 }
@@ -154,6 +157,7 @@ impl Statements {
         }
         let query = rest.split(|byte| *byte == 0).next().unwrap_or_default();
         if !name.is_empty() && self.raw && !self.names.contains_key(name) {
+            self.by_sql.absorb(&meaning(query));
             return Ok(self.as_it_is(Kind::Parse));
         }
         if name.is_empty() {
@@ -165,7 +169,7 @@ impl Statements {
             put_parse(out, name, b"\0\0\0");
             self.owed.push(Kind::Parse, Whose::Ours, Undo::Nothing);
             self.owed.push(Kind::Parse, Whose::Client, Undo::Nothing);
-            self.taken = Some(name.into());
+            self.taken.get_or_insert_with(|| name.into());
             return Ok(Passed::AsItIs);
         }
         let meaning = meaning(query);
@@ -224,6 +228,8 @@ impl Statements {
                 Rc::new(Unnamed { body: renamed.into(), meaning, serial: shelf.serial, written, deallocates })
             }
         };
+        // Passed over, it leaves what was there before it: not this client's.
+        self.assumed |= !self.owed.is_clear() && shelf.prepared.unnamed != self.serial();
         // As the first thing it does, Parse drops the one that was there.
         self.unnamed_is_mine = true;
         shelf.prepared.unnamed = Some(unnamed.serial);
@@ -267,7 +273,7 @@ impl Statements {
             // Ours are nobody's to guess.
             let guessed = name.starts_with(b"leasehold_");
             let other = guessed.then(|| format!("no {}", String::from_utf8_lossy(name)));
-            return Bound { other, ..Bound::default() };
+            return Bound { meaning: self.by_sql.clone(), other, ..Bound::default() };
         };
         self.prepare(&text, shelf, out);
         let meaning = text.meaning().clone();
@@ -275,14 +281,6 @@ impl Statements {
         let other = Some(server_name(text.id()));
         self.owed.push(kind, Whose::Client, Undo::Bound(text));
         Bound { meaning, deallocates, other }
-    }
-
-    /// What the client calls the statement that a text of its own deallocates.
-    fn called(&self, used: &NameUse) -> Option<Box<[u8]>> {
-        let is_it = |text: &Arc<Text>| {
-            used.verb == Verb::Deallocate && server_name(text.id()).as_bytes() == used.name
-        };
-        self.names.iter().find(|(_, text)| is_it(text)).map(|(name, _)| name.clone())
     }
 
     /// The upstream's unnamed statement is made this client's.
@@ -441,7 +439,7 @@ impl Statements {
                     // The server has the name too when it reads this, and says so.
                     put_parse(out, name, b"\0\0\0");
                     self.owed.push(Kind::Parse, Whose::Ours, Undo::Nothing);
-                    self.taken = Some(name.into());
+                    self.taken.get_or_insert_with(|| name.into());
                     continue;
                 }
                 Verb::Execute => self.prepare(&found, shelf, out),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::answers::Tag;
-use super::owed::{Entry, Kind};
+use super::owed::{Entry, Kind, Whose};
 use super::statements::{Statements, UNKNOWN, Undo, Unnamed, cost};
 use super::texts::Text;
 use crate::pool::Prepared;
@@ -54,6 +54,13 @@ impl Statements {
         if dropped.iter().any(touches_unnamed) && !self.owed.entries().any(touches_unnamed) {
             prepared.unnamed = Some(UNKNOWN);
             self.unnamed_is_mine = false;
+        }
+        if dropped.first().is_some_and(|entry| entry.whose == Whose::Ours)
+            && let Some(query) = dropped.iter_mut().find(|entry| entry.kind == Kind::Query)
+        {
+            // To the client it is the Query that failed.
+            query.undo = Undo::Nothing;
+            self.owed.pass_sync_on();
         }
         while let Some(entry) = dropped.pop() {
             let failed_itself = dropped.is_empty();

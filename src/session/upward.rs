@@ -199,6 +199,7 @@ impl Relay {
         match self.mine.sees_alone(&self.ahead, house, &mut answer) {
             Some(consumed) => {
                 self.ahead.advance(consumed);
+                self.needed = SHORTEST;
                 self.to_client.extend_from_slice(&answer);
                 true
             }

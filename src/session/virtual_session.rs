@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use super::messages::{parameters, put, put_empty, put_header, split_name};
 use super::owed::{Kind, Whose};
 use super::scan::{Meaning, Ties};
-use super::settings::Doubt;
+use super::settings::{Doubt, restoring};
 use super::statements::{Passed, Shelf, Statements, Undo};
 use super::texts::{Full, Texts};
 use crate::pool::{Conn, Profile};
@@ -269,9 +269,17 @@ impl VirtualSession {
             self.statements.query(text, &meaning, &mut shelf, &mut around.before);
             return Sight::AsItIs;
         }
+        let owed = &self.statements.owed;
+        if !meaning.names.is_empty() && !owed.is_clear() && !owed.skips(Kind::Query) {
+            return self.wait(around);
+        }
+        let meaning = self.statements.with_executed(meaning);
         self.changes(&meaning);
         self.barrier = meaning.forgets || !meaning.names.is_empty();
         let renamed = self.statements.query(text, &meaning, &mut shelf, &mut around.before);
+        if !around.before.is_empty() {
+            self.statements.sync_behind(&mut around.after);
+        }
         let instead = matches!(renamed, std::borrow::Cow::Owned(_));
         if instead {
             put(&mut around.before, b'Q', &[&renamed, b"\0"]);
@@ -293,8 +301,7 @@ impl VirtualSession {
 
     /// RESET goes back to what the server began with; this client began with something else.
     fn restore_startup(&mut self, conn: &mut Conn, out: &mut BytesMut) {
-        let startup = self.startup.clone();
-        if let Some(sql) = align_query([].into_iter(), startup.iter()) {
+        if let Some(sql) = restoring(&self.startup) {
             self.own_query(&sql, Whose::Restore, conn, out);
         }
     }
@@ -354,6 +361,7 @@ impl VirtualSession {
             self.bound = Bound::default();
         }
         if !meaning.is_plain() {
+            let meaning = self.statements.with_executed(meaning);
             self.changes(&meaning);
             self.bound.names |= meaning.forgets || !meaning.names.is_empty();
             self.bound.resets |= meaning.resets;
