@@ -5,6 +5,8 @@
 
 mod support;
 
+#[path = "sources/aws.rs"]
+mod aws;
 #[path = "sources/local.rs"]
 mod local;
 #[path = "sources/logins.rs"]

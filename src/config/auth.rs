@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::auth_cloud::{read_aws, read_role};
 use super::problem::Findings;
 use super::readable::should_be_readable;
 use super::section::Section;
@@ -17,9 +18,10 @@ enum Method {
     Jwt,
     Userpass,
     Cert,
+    Aws,
 }
 
-use Method::{AppRole, Cert, Jwt, Kubernetes, Token, TokenFile, Userpass};
+use Method::{AppRole, Aws, Cert, Jwt, Kubernetes, Token, TokenFile, Userpass};
 
 /// The methods by name, as they are suggested.
 const METHODS: &[(&str, Method)] = &[
@@ -30,6 +32,7 @@ const METHODS: &[(&str, Method)] = &[
     ("jwt", Jwt),
     ("userpass", Userpass),
     ("cert", Cert),
+    ("aws", Aws),
 ];
 
 /// Where Kubernetes puts a pod's token.
@@ -47,9 +50,11 @@ const KEYS: &[(&str, &[Method])] = &[
     ("password_file", &[Userpass]),
     ("password", &[Userpass]),
     ("name", &[Cert]),
-    ("role", &[Kubernetes, Jwt]),
+    ("region", &[Aws]),
+    ("server_id", &[Aws]),
+    ("role", &[Kubernetes, Jwt, Aws]),
     ("jwt_file", &[Kubernetes, Jwt]),
-    ("mount", &[AppRole, Kubernetes, Jwt, Userpass, Cert]),
+    ("mount", &[AppRole, Kubernetes, Jwt, Userpass, Cert, Aws]),
 ];
 
 /// Reads `[vault.auth]`; `None` if something that the method needs is missing.
@@ -89,6 +94,10 @@ pub(super) fn read_auth(
             }
             let mount = read_mount(section, "cert", findings);
             Some(VaultAuth::Cert { mount, name: section.filled("name", findings) })
+        }
+        Aws => {
+            let mount = read_mount(section, "aws", findings);
+            read_aws(section, &environment.cloud, mount, findings).map(VaultAuth::Aws)
         }
     }
 }
@@ -213,17 +222,14 @@ fn read_jwt(
     usual: Option<&str>,
     findings: &mut Findings,
 ) -> Option<(String, PathBuf)> {
-    let role = section.filled("role", findings);
-    if !section.has("role") {
-        section.missing("role", "name the role of the auth method at Vault", findings);
-    }
+    let role = read_role(section, findings);
     if !section.has("jwt_file") && usual.is_none() {
         section.missing("jwt_file", "name the file that holds the signed token", findings);
     }
     let given = section.file("jwt_file", findings);
     let file = given.or_else(|| usual.filter(|_| !section.has("jwt_file")).map(PathBuf::from))?;
     should_be_readable(section, "jwt_file", &file, findings);
-    Some((role?.trim().to_owned(), file))
+    Some((role?, file))
 }
 
 fn read_userpass(section: &Section<'_>, findings: &mut Findings) -> Option<VaultAuth> {

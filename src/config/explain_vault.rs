@@ -1,7 +1,7 @@
 //! What `[vault]` means, in plain sentences.
 
 use super::report::{Report, or_none, span};
-use crate::credentials::{VaultAuth, VaultSettings};
+use crate::credentials::{AwsKeySource, AwsSettings, VaultAuth, VaultSettings};
 
 pub(super) fn explain_vault(report: &mut Report<'_>, vault: &VaultSettings) {
     report.heading("vault");
@@ -84,7 +84,39 @@ fn explain_auth(report: &mut Report<'_>, auth: &VaultAuth) {
             let name = name.as_deref();
             report.item("vault.auth.name", or_none(name), "The role that `vault.client_cert` is to match.");
         }
+        VaultAuth::Aws(aws) => explain_aws(report, aws),
     }
+}
+
+fn explain_aws(report: &mut Report<'_>, aws: &AwsSettings) {
+    explain_login(report, "aws", &aws.mount);
+    let from = match &aws.keys {
+        AwsKeySource::Environment { session_token: None, .. } => "come from the environment".to_owned(),
+        AwsKeySource::Environment { session_token: Some(_), .. } => {
+            "come from the environment; they are temporary, and never replaced while this runs".to_owned()
+        }
+        AwsKeySource::File { file, profile } => {
+            format!("are read anew at each login from profile {profile} of {}", file.display())
+        }
+        AwsKeySource::WebIdentity { token_file, role_arn, endpoint, .. } => format!(
+            "are those of {role_arn}, asked of {endpoint} at each login with the token in {}",
+            token_file.display()
+        ),
+        AwsKeySource::Instance { endpoint } => {
+            format!("are asked of the instance metadata service at {endpoint} at each login")
+        }
+    };
+    report.item("vault.auth.role", &aws.role, format!("The role at Vault. The AWS keys {from}."));
+    report.item(
+        "vault.auth.region",
+        &aws.region,
+        format!("Vault's `sts_region` and `sts_endpoint` must be this region's ({}).", aws.sts()),
+    );
+    let server_id = match &aws.server_id {
+        Some(_) => "Signed along: no other Vault takes this login.",
+        None => "A Vault with an `iam_server_id_header_value` refuses the login.",
+    };
+    report.item("vault.auth.server_id", or_none(aws.server_id.as_deref()), server_id);
 }
 
 fn explain_login(report: &mut Report<'_>, method: &str, mount: &str) {

@@ -72,7 +72,7 @@ pub const KEYS: &[Key] = &[
     key("vault.timeout", "duration", "15s", "Bound of one call to Vault; also VAULT_CLIENT_TIMEOUT."),
     key(
         "vault.auth.method",
-        "token | token_file | approle | kubernetes | jwt | userpass | cert",
+        "token | token_file | approle | kubernetes | jwt | userpass | cert | aws",
         "token",
         "How to log in at Vault.",
     ),
@@ -99,7 +99,7 @@ pub const KEYS: &[Key] = &[
         "false",
         "Whether what is given is a wrapping token that the secret id is taken out of, once (`approle`).",
     ),
-    key("vault.auth.role", "text", "", "The role at Vault (`kubernetes`, `jwt`)."),
+    key("vault.auth.role", "text", "", "The role at Vault (`kubernetes`, `jwt`, `aws`)."),
     key(
         "vault.auth.jwt_file",
         "file",
@@ -114,6 +114,18 @@ pub const KEYS: &[Key] = &[
         "File with the password, read anew at each login (`userpass`).",
     ),
     secret("vault.auth.password", "The password (`userpass`)."),
+    key(
+        "vault.auth.region",
+        "text",
+        "us-east-1",
+        "The region whose STS Vault asks who signed the login (`aws`).",
+    ),
+    key(
+        "vault.auth.server_id",
+        "text",
+        "",
+        "What Vault wants in the signed header X-Vault-AWS-IAM-Server-ID (`aws`).",
+    ),
     key("vault.auth.name", "text", "", "The role that `client_cert` is to match (`cert`); without it any."),
     key(
         "databases.NAME.host",
@@ -368,6 +380,8 @@ mod tests {
                 "jwt_file",
                 "username",
                 "password_file",
+                "region",
+                "server_id",
                 "name"
             ]
         );

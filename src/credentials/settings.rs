@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::clouds::AwsSettings;
 use super::local::LocalSettings;
 use super::vault::LoginPace;
 use crate::secret::Secret;
@@ -165,4 +166,6 @@ pub enum VaultAuth {
         /// The role that is to match; without it Vault tries all.
         name: Option<String>,
     },
+    /// A principal of AWS, shown by a signed request: a login of its own for each generation.
+    Aws(AwsSettings),
 }

@@ -68,6 +68,7 @@ pub(super) enum Method {
     Jwt,
     Userpass,
     Cert,
+    Aws,
 }
 
 impl Method {
@@ -91,6 +92,10 @@ impl Method {
             }
             Self::Cert => {
                 "whether a role at Vault trusts vault.client_cert, its names and its end, and vault.auth.name"
+            }
+            Self::Aws => {
+                "vault.auth.role and the principals that it is bound to, vault.auth.server_id \
+                 (iam_server_id_header_value at Vault), vault.auth.region (sts_region there), and this machine's clock"
             }
         }
     }

@@ -5,17 +5,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::aws::log_in_by_iam;
 use super::client::{Client, Failure, header_of_token, read_secret};
 use super::endpoints::TokenSelf;
 use super::errors::{Call, Method, dead_token};
 use super::lock::lock;
 use super::login::{Body, Door, log_in};
+use super::outside::Outside;
 use super::pace::LoginPace;
 use super::secret_ids::SecretIds;
 use super::token::{Known, Token, lookup, renew};
 use super::uses::Uses;
 use crate::clock::Moment;
-use crate::credentials::{SourceError, VaultAuth};
+use crate::credentials::{AwsSettings, SourceError, VaultAuth};
 use crate::secret::Secret;
 
 /// How often a token's file is looked at.
@@ -29,12 +31,14 @@ pub(super) struct Tokens {
     told_of_lookup: AtomicBool,
     approle: SecretIds,
     pace: LoginPace,
+    /// For the methods where somebody else vouches for us.
+    outside: Option<Outside>,
     pub(super) uses: Uses,
 }
 
 impl Tokens {
     /// Checks what can be checked without asking Vault.
-    pub(super) fn new(auth: VaultAuth, pace: LoginPace) -> Result<Self, String> {
+    pub(super) fn new(auth: VaultAuth, pace: LoginPace, timeout: Duration) -> Result<Self, String> {
         match &auth {
             VaultAuth::Token { token } => {
                 header_of_token(token)?;
@@ -50,13 +54,16 @@ impl Tokens {
             | VaultAuth::Kubernetes { mount, .. }
             | VaultAuth::Jwt { mount, .. }
             | VaultAuth::Userpass { mount, .. }
-            | VaultAuth::Cert { mount, .. } => {
+            | VaultAuth::Cert { mount, .. }
+            | VaultAuth::Aws(AwsSettings { mount, .. }) => {
                 if mount.trim_matches('/').is_empty() {
                     return Err("vault.auth.mount is empty; the usual one is the method's name".to_owned());
                 }
             }
         }
+        let vouched = matches!(auth, VaultAuth::Aws(_));
         Ok(Self {
+            outside: vouched.then(|| Outside::new(timeout)).transpose()?,
             auth,
             seen: Mutex::new(None),
             told_of_lookup: AtomicBool::new(false),
@@ -80,6 +87,7 @@ impl Tokens {
                 let token = self.token_in(file).await?;
                 self.shared_token(client, &token).await
             }
+            VaultAuth::Aws(aws) => log_in_by_iam(client, self.outside()?, aws).await,
             auth => self.log_in(client, auth).await,
         }
     }
@@ -136,10 +144,15 @@ impl Tokens {
                 let body = Body { name: name.as_deref(), ..Body::default() };
                 log_in(client, &door(Method::Cert, mount), &body, &Secret::new(String::new())).await
             }
-            VaultAuth::Token { .. } | VaultAuth::TokenFile { .. } => {
-                Err(SourceError::Misconfigured { message: "a given token is no login".to_owned() })
+            VaultAuth::Token { .. } | VaultAuth::TokenFile { .. } | VaultAuth::Aws(_) => {
+                Err(SourceError::Misconfigured { message: "this is no login of its own".to_owned() })
             }
         }
+    }
+
+    fn outside(&self) -> Result<&Outside, SourceError> {
+        let message = || "nobody outside can be asked".to_owned();
+        self.outside.as_ref().ok_or_else(|| SourceError::Misconfigured { message: message() })
     }
 
     /// For the methods that Vault locks after five refusals: no more of them than that allows.
@@ -281,7 +294,8 @@ mod tests {
     #[test]
     fn a_replaced_token_is_told_once_and_none_before_the_first_user() {
         let tokens =
-            Tokens::new(VaultAuth::TokenFile { file: "/none".into() }, LoginPace::default()).unwrap();
+            Tokens::new(VaultAuth::TokenFile { file: "/none".into() }, LoginPace::default(), FILE_INTERVAL)
+                .unwrap();
         let token = |text: &str| Secret::new(text.to_owned());
         assert!(!tokens.replaces(&token("a")));
         *tokens.seen.lock().unwrap() = Some(token(""));
