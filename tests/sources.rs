@@ -7,6 +7,8 @@ mod support;
 
 #[path = "sources/aws.rs"]
 mod aws;
+#[path = "sources/clouds.rs"]
+mod clouds;
 #[path = "sources/local.rs"]
 mod local;
 #[path = "sources/logins.rs"]

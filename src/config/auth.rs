@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::auth_cloud::{read_aws, read_role};
+use super::auth_cloud::{read_aws, read_azure, read_gcp, read_role};
 use super::problem::Findings;
 use super::readable::should_be_readable;
 use super::section::Section;
@@ -19,9 +19,12 @@ enum Method {
     Userpass,
     Cert,
     Aws,
+    Gcp,
+    Azure,
+    Ldap,
 }
 
-use Method::{AppRole, Aws, Cert, Jwt, Kubernetes, Token, TokenFile, Userpass};
+use Method::{AppRole, Aws, Azure, Cert, Gcp, Jwt, Kubernetes, Ldap, Token, TokenFile, Userpass};
 
 /// The methods by name, as they are suggested.
 const METHODS: &[(&str, Method)] = &[
@@ -33,6 +36,9 @@ const METHODS: &[(&str, Method)] = &[
     ("userpass", Userpass),
     ("cert", Cert),
     ("aws", Aws),
+    ("gcp", Gcp),
+    ("azure", Azure),
+    ("ldap", Ldap),
 ];
 
 /// Where Kubernetes puts a pod's token.
@@ -46,15 +52,17 @@ const KEYS: &[(&str, &[Method])] = &[
     ("secret_id_file", &[AppRole]),
     ("secret_id", &[AppRole]),
     ("secret_id_wrapped", &[AppRole]),
-    ("username", &[Userpass]),
-    ("password_file", &[Userpass]),
-    ("password", &[Userpass]),
+    ("username", &[Userpass, Ldap]),
+    ("password_file", &[Userpass, Ldap]),
+    ("password", &[Userpass, Ldap]),
     ("name", &[Cert]),
     ("region", &[Aws]),
     ("server_id", &[Aws]),
-    ("role", &[Kubernetes, Jwt, Aws]),
+    ("resource", &[Azure]),
+    ("client_id", &[Azure]),
+    ("role", &[Kubernetes, Jwt, Aws, Gcp, Azure]),
     ("jwt_file", &[Kubernetes, Jwt]),
-    ("mount", &[AppRole, Kubernetes, Jwt, Userpass, Cert, Aws]),
+    ("mount", &[AppRole, Kubernetes, Jwt, Userpass, Cert, Aws, Gcp, Azure, Ldap]),
 ];
 
 /// Reads `[vault.auth]`; `None` if something that the method needs is missing.
@@ -85,7 +93,7 @@ pub(super) fn read_auth(
             let (role, jwt_file) = read_jwt(section, None, findings)?;
             Some(VaultAuth::Jwt { mount, role, jwt_file })
         }
-        Userpass => read_userpass(section, findings),
+        Userpass | Ldap => read_userpass(section, method, findings),
         Cert => {
             if !has_certificate {
                 let advice = "method \"cert\" logs in with it; set `vault.client_cert` and `vault.client_key`, \
@@ -98,6 +106,14 @@ pub(super) fn read_auth(
         Aws => {
             let mount = read_mount(section, "aws", findings);
             read_aws(section, &environment.cloud, mount, findings).map(VaultAuth::Aws)
+        }
+        Gcp => {
+            let mount = read_mount(section, "gcp", findings);
+            read_gcp(section, &environment.cloud, mount, findings).map(VaultAuth::Gcp)
+        }
+        Azure => {
+            let mount = read_mount(section, "azure", findings);
+            read_azure(section, &environment.cloud, mount, findings).map(VaultAuth::Azure)
         }
     }
 }
@@ -232,7 +248,7 @@ fn read_jwt(
     Some((role?, file))
 }
 
-fn read_userpass(section: &Section<'_>, findings: &mut Findings) -> Option<VaultAuth> {
+fn read_userpass(section: &Section<'_>, method: Method, findings: &mut Findings) -> Option<VaultAuth> {
     let username = section.filled("username", findings);
     if !section.has("username") {
         section.missing("username", "name the user at Vault", findings);
@@ -251,8 +267,14 @@ fn read_userpass(section: &Section<'_>, findings: &mut Findings) -> Option<Vault
         }
         _ => {}
     }
-    let mount = read_mount(section, "userpass", findings);
-    Some(VaultAuth::Userpass { mount, username: username?.trim().to_owned(), password_file, password })
+    let ldap = method == Ldap;
+    let mount = read_mount(section, if ldap { "ldap" } else { "userpass" }, findings);
+    let username = username?.trim().to_owned();
+    Some(if ldap {
+        VaultAuth::Ldap { mount, username, password_file, password }
+    } else {
+        VaultAuth::Userpass { mount, username, password_file, password }
+    })
 }
 
 /// Where the method is mounted, below `auth/`.

@@ -4,9 +4,9 @@ use url::Url;
 
 use super::problem::{Findings, Origin};
 use super::section::Section;
-use crate::credentials::{AwsKeySource, AwsSettings, CloudEnvironment};
+use crate::credentials::{AwsKeySource, AwsSettings, AzureSettings, CloudEnvironment, GcpSettings};
 
-/// Where a machine of EC2 finds its metadata service.
+/// Where machines of EC2 and of Azure find their metadata service.
 const INSTANCE: &str = "http://169.254.169.254";
 
 /// The role of an auth method at Vault.
@@ -111,13 +111,44 @@ fn credentials_file(environment: &CloudEnvironment) -> Option<std::path::PathBuf
     environment.credentials_file.as_ref().or(usual).cloned()
 }
 
+/// Role and metadata service.
+pub(super) fn read_gcp(
+    section: &Section<'_>,
+    environment: &CloudEnvironment,
+    mount: String,
+    findings: &mut Findings,
+) -> Option<GcpSettings> {
+    let role = read_role(section, findings);
+    let host = environment.gcp_host.as_deref().map(|host| format!("http://{host}"));
+    let usual = "http://metadata.google.internal";
+    let endpoint = endpoint("GCE_METADATA_HOST", host.as_deref(), usual, findings);
+    Some(GcpSettings { mount, role: role?, endpoint: endpoint? })
+}
+
+/// Role, what the token is for, and which identity it is of.
+pub(super) fn read_azure(
+    section: &Section<'_>,
+    environment: &CloudEnvironment,
+    mount: String,
+    findings: &mut Findings,
+) -> Option<AzureSettings> {
+    let role = read_role(section, findings);
+    let resource = section.filled("resource", findings);
+    let resource = resource.unwrap_or_else(|| "https://management.azure.com/".to_owned()).trim().to_owned();
+    let client_id = section.filled("client_id", findings).map(|id| id.trim().to_owned());
+    let name = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+    let endpoint = endpoint(name, environment.azure_endpoint.as_deref(), INSTANCE, findings);
+    Some(AzureSettings { mount, role: role?, resource, client_id, endpoint: endpoint? })
+}
+
 /// The address in the variable `name`, else the usual one.
 fn endpoint(name: &str, given: Option<&str>, usual: &str, findings: &mut Findings) -> Option<String> {
     let Some(given) = given else { return Some(usual.to_owned()) };
     let url = Url::parse(given).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if !url.is_some_and(|url| url.username().is_empty() && url.query().is_none() && url.password().is_none())
     {
-        let what = format!("{name} is not an http or https URL of a host");
+        let form = if name == "GCE_METADATA_HOST" { "a host" } else { "an http or https URL of a host" };
+        let what = format!("{name} is not {form}");
         findings.error(&Origin::Variable(name.to_owned()), what, "correct it, or remove the variable");
         return None;
     }

@@ -39,6 +39,19 @@ fn every_rule_of_the_clouds_is_told() {
             &[],
             "`vault.auth.server_id` belongs to method \"aws\"",
         ),
+        ("method = \"gcp\"", &[], "`vault.auth.role` is missing"),
+        ("method = \"azure\"", &[], "`vault.auth.role` is missing"),
+        ("method = \"ldap\"\nusername = \"u\"", &[], "`vault.auth.password_file` is missing"),
+        (
+            "method = \"gcp\"\nrole = \"r\"\nresource = \"x\"",
+            &[],
+            "`vault.auth.resource` belongs to method \"azure\"",
+        ),
+        (
+            "method = \"gcp\"\nrole = \"r\"",
+            &[("GCE_METADATA_HOST", "a b")],
+            "GCE_METADATA_HOST is not a host",
+        ),
         (AWS, &[("AWS_ACCESS_KEY_ID", "A")], "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together"),
         (
             AWS,
@@ -85,6 +98,30 @@ fn of_several_places_for_aws_keys_the_first_counts() {
     assert!(matches!(&third, AwsKeySource::File { profile, .. } if profile == "ci"), "{third:?}");
     let last = keys(&[("HOME", "/none")], "");
     assert!(matches!(&last, AwsKeySource::Instance { endpoint } if endpoint == "http://169.254.169.254"));
+}
+
+#[test]
+fn check_tells_whom_a_machine_is_vouched_for_by() {
+    let cases: &[(&str, Variables<'_>, &[&str])] = &[
+        ("method = \"gcp\"\nrole = \"r\"", &[], &["auth/gcp/login", "http://metadata.google.internal"]),
+        (
+            "method = \"azure\"\nrole = \"r\"",
+            &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:40342/")],
+            &["auth/azure/login", "at http://127.0.0.1:40342 at", "https://management.azure.com/"],
+        ),
+        (
+            "method = \"ldap\"\nusername = \"u\"",
+            &[("LEASEHOLD_VAULT__AUTH__PASSWORD", "hunter2")],
+            &["auth/ldap/login", "The password is from the environment."],
+        ),
+    ];
+    for (auth, variables, parts) in cases {
+        let told = explain(&loaded(auth, variables).unwrap(), &ThisHost);
+        for part in *parts {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("hunter2"), "{told}");
+    }
 }
 
 #[test]

@@ -71,8 +71,10 @@ fn explain_auth(report: &mut Report<'_>, auth: &VaultAuth) {
             report.item("vault.auth.role", role, "The role at Vault.");
             report.item("vault.auth.jwt_file", jwt_file.display(), "Read anew at each login.");
         }
-        VaultAuth::Userpass { mount, username, password_file, .. } => {
-            explain_login(report, "userpass", mount);
+        VaultAuth::Userpass { mount, username, password_file, .. }
+        | VaultAuth::Ldap { mount, username, password_file, .. } => {
+            let ldap = matches!(auth, VaultAuth::Ldap { .. });
+            explain_login(report, if ldap { "ldap" } else { "userpass" }, mount);
             let from = match password_file {
                 Some(file) => format!("read anew at each login from {}", file.display()),
                 None => "from the environment".to_owned(),
@@ -85,7 +87,25 @@ fn explain_auth(report: &mut Report<'_>, auth: &VaultAuth) {
             report.item("vault.auth.name", or_none(name), "The role that `vault.client_cert` is to match.");
         }
         VaultAuth::Aws(aws) => explain_aws(report, aws),
+        VaultAuth::Gcp(gcp) => {
+            explain_login(report, "gcp", &gcp.mount);
+            explain_machine(report, &gcp.role, &gcp.endpoint);
+        }
+        VaultAuth::Azure(azure) => {
+            explain_login(report, "azure", &azure.mount);
+            explain_machine(report, &azure.role, &azure.endpoint);
+            let resource = "What the token is for; Vault's `resource` must be the same.";
+            report.item("vault.auth.resource", &azure.resource, resource);
+            let client_id = azure.client_id.as_deref();
+            report.item("vault.auth.client_id", or_none(client_id), "Which of several identities it is.");
+        }
     }
+}
+
+fn explain_machine(report: &mut Report<'_>, role: &str, endpoint: &str) {
+    let from =
+        format!("The role at Vault. The token is asked of the metadata service at {endpoint} at each login.");
+    report.item("vault.auth.role", role, from);
 }
 
 fn explain_aws(report: &mut Report<'_>, aws: &AwsSettings) {

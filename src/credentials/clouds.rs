@@ -19,6 +19,32 @@ pub struct AwsSettings {
     pub keys: AwsKeySource,
 }
 
+/// The login of Vault's `gcp` method as a machine (`gce`).
+#[derive(Debug, Clone)]
+pub struct GcpSettings {
+    /// Where the method is mounted, `gcp` unless set.
+    pub mount: String,
+    /// The role at Vault.
+    pub role: String,
+    /// The metadata service, by GCE_METADATA_HOST or Google's own name.
+    pub endpoint: String,
+}
+
+/// The login of Vault's `azure` method.
+#[derive(Debug, Clone)]
+pub struct AzureSettings {
+    /// Where the method is mounted, `azure` unless set.
+    pub mount: String,
+    /// The role at Vault.
+    pub role: String,
+    /// What the token is for, as `resource` in the method's configuration at Vault.
+    pub resource: String,
+    /// Which of several identities of the machine.
+    pub client_id: Option<String>,
+    /// The metadata service, by AZURE_POD_IDENTITY_AUTHORITY_HOST or the link-local address.
+    pub endpoint: String,
+}
+
 impl AwsSettings {
     /// Scheme and host of the region's STS.
     #[must_use]

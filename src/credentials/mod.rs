@@ -20,7 +20,7 @@ mod source;
 mod tls;
 mod vault;
 
-pub use clouds::{AwsKeySource, AwsSettings};
+pub use clouds::{AwsKeySource, AwsSettings, AzureSettings, GcpSettings};
 pub use fleet::{CutReason, Fleet, SurveyError, UserState, VerifyError};
 pub use generation::{Generation, GenerationId, Login};
 pub use keeper::{Keeper, ShutdownReport};

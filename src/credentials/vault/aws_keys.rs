@@ -145,7 +145,7 @@ async fn of_the_instance(outside: &Outside, endpoint: &str) -> Result<Keys, Sour
     let url = format!("{base}/api/token");
     let lives = [("X-aws-ec2-metadata-token-ttl-seconds", "60")];
     let question = Question { who: &who, method: Method::PUT, url: &url, headers: &lives, form: None };
-    let token = outside.text(question).await?;
+    let token = outside.text(question, " (is version 2 switched off?)").await?;
     let headers = [("X-aws-ec2-metadata-token", token.trim())];
     let get = |url| Question { who: &who, method: Method::GET, url, headers: &headers, form: None };
     let roles = format!("{base}/meta-data/iam/security-credentials/");
@@ -160,7 +160,7 @@ async fn of_the_instance(outside: &Outside, endpoint: &str) -> Result<Keys, Sour
         }
         (status, _) => return Err(refused(&who, status, "")),
     };
-    let json = outside.text(get(&format!("{roles}{role}"))).await?;
+    let json = outside.text(get(&format!("{roles}{role}")), "").await?;
     let role: Role = serde_json::from_str(&json).map_err(|_| misfit(&who))?;
     Ok(Keys {
         access_key_id: role.access_key_id,

@@ -34,6 +34,10 @@ pub struct CloudEnvironment {
     pub instance_endpoint: Option<String>,
     /// AWS_EC2_METADATA_DISABLED is `true`.
     pub instance_disabled: bool,
+    /// GCE_METADATA_HOST, a host and perhaps a port.
+    pub gcp_host: Option<String>,
+    /// AZURE_POD_IDENTITY_AUTHORITY_HOST, a URL.
+    pub azure_endpoint: Option<String>,
 }
 
 impl CloudEnvironment {
@@ -56,6 +60,8 @@ impl CloudEnvironment {
             instance_endpoint: text("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
             instance_disabled: text("AWS_EC2_METADATA_DISABLED")
                 .is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            gcp_host: text("GCE_METADATA_HOST"),
+            azure_endpoint: text("AZURE_POD_IDENTITY_AUTHORITY_HOST"),
         }
     }
 }

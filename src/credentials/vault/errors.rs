@@ -69,6 +69,9 @@ pub(super) enum Method {
     Userpass,
     Cert,
     Aws,
+    Gcp,
+    Azure,
+    Ldap,
 }
 
 impl Method {
@@ -96,6 +99,15 @@ impl Method {
             Self::Aws => {
                 "vault.auth.role and the principals that it is bound to, vault.auth.server_id \
                  (iam_server_id_header_value at Vault), vault.auth.region (sts_region there), and this machine's clock"
+            }
+            Self::Gcp => "vault.auth.role, and the service accounts, projects and zones that it is bound to",
+            Self::Azure => {
+                "vault.auth.role, the subscriptions, groups and identities that it is bound to, and vault.auth.resource \
+                 (resource at Vault)"
+            }
+            Self::Ldap => {
+                "vault.auth.username and the password, and Vault's own configuration of the directory; \
+                 five bad logins lock the name for 15 minutes for everybody"
             }
         }
     }

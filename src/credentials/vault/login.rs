@@ -43,6 +43,14 @@ pub(super) struct Body<'a> {
     pub(super) iam_request_body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) iam_request_headers: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subscription_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resource_group_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vm_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vmss_name: Option<&'a str>,
 }
 
 /// Logs in once. `secret` is the one in the body, which no message may repeat.

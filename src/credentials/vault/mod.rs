@@ -11,6 +11,7 @@ mod cloud_env;
 mod endpoints;
 mod env;
 mod errors;
+mod identity;
 mod lock;
 mod login;
 mod outside;

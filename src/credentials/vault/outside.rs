@@ -90,11 +90,17 @@ impl Outside {
     }
 
     /// One question, and the text of the answer if it is a success.
-    pub(super) async fn text(&self, question: Question<'_>) -> Result<Zeroizing<String>, SourceError> {
+    ///
+    /// `why` is what may be wrong if it is none; empty, or beginning with a blank.
+    pub(super) async fn text(
+        &self,
+        question: Question<'_>,
+        why: &str,
+    ) -> Result<Zeroizing<String>, SourceError> {
         let who = question.who.to_owned();
         let said = self.ask(question).await?;
         if !(200..300).contains(&said.status) {
-            return Err(refused(&who, said.status, ""));
+            return Err(refused(&who, said.status, why));
         }
         match std::str::from_utf8(&said.body) {
             Ok(text) => Ok(Zeroizing::new(text.to_owned())),
