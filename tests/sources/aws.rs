@@ -122,9 +122,11 @@ fn aws(request: &str) -> Answer {
         }
         ["POST", _, _] if is_signed(request) => Answer::Say(200, XML, CALLER.to_owned()),
         ["POST", _, _] => {
-            let canonical = request.replace(['\r', '<', '>'], "");
-            let error =
-                format!("<Error><Code>SignatureDoesNotMatch</Code><Message>{canonical}</Message></Error>");
+            // STS repeats what it was to sign, the session token included.
+            let token = header(request, "x-amz-security-token").unwrap_or_default();
+            let error = format!(
+                "<Error><Code>SignatureDoesNotMatch</Code><Message>x-amz-security-token:{token}</Message></Error>"
+            );
             Answer::Say(403, XML, error)
         }
         ["PUT", "/latest/api/token", _]
@@ -235,8 +237,8 @@ async fn a_wrong_server_id_or_signature_is_told_and_no_secret_with_it() {
     ];
     let other = AUTH.replace("vault.shop", "another");
     for (auth, words) in [
-        (other.as_str(), &["another.example", "vault.auth.server_id"][..]),
-        (AUTH, &["SignatureDoesNotMatch", "vault.auth.region"][..]),
+        (other.as_str(), &["another.example", "vault.shop.example", "vault.auth.server_id"][..]),
+        (AUTH, &["SignatureDoesNotMatch", "x-amz-security-token:…", "vault.auth.region"][..]),
     ] {
         let config = format!("{}\n[log]\nfilter = \"trace\"\n", config(&shop, "", auth));
         let mut proxy = Leasehold::run_with(&config, &variables(&keys)).await;
