@@ -67,8 +67,10 @@ struct Narrow {
 }
 
 fn is_setting(path: &[String]) -> bool {
-    const ENUMS: &[&str] = &["PoolMode", "SslMode", "SslRoots", "VaultAuth", "LogFormat", "RenewPolicy"];
-    const ENVIRONMENT: &[&str] = &["VaultEnvironment", "VaultEnvError", "from_environment"];
+    const ENUMS: &[&str] =
+        &["PoolMode", "SslMode", "SslRoots", "VaultAuth", "LogFormat", "RenewPolicy", "AwsKeySource"];
+    const ENVIRONMENT: &[&str] =
+        &["VaultEnvironment", "CloudEnvironment", "VaultEnvError", "from_environment"];
     path.iter().skip(1).map(String::as_str).any(|name| {
         let known = ENUMS.contains(&name) || ENVIRONMENT.contains(&name);
         name.ends_with("Settings") || known || name.starts_with("env")

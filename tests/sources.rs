@@ -5,6 +5,10 @@
 
 mod support;
 
+#[path = "sources/aws.rs"]
+mod aws;
+#[path = "sources/clouds.rs"]
+mod clouds;
 #[path = "sources/local.rs"]
 mod local;
 #[path = "sources/logins.rs"]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::auth_cloud::{read_aws, read_azure, read_gcp, read_role};
 use super::problem::Findings;
 use super::readable::should_be_readable;
 use super::section::Section;
@@ -17,9 +18,13 @@ enum Method {
     Jwt,
     Userpass,
     Cert,
+    Aws,
+    Gcp,
+    Azure,
+    Ldap,
 }
 
-use Method::{AppRole, Cert, Jwt, Kubernetes, Token, TokenFile, Userpass};
+use Method::{AppRole, Aws, Azure, Cert, Gcp, Jwt, Kubernetes, Ldap, Token, TokenFile, Userpass};
 
 /// The methods by name, as they are suggested.
 const METHODS: &[(&str, Method)] = &[
@@ -30,6 +35,10 @@ const METHODS: &[(&str, Method)] = &[
     ("jwt", Jwt),
     ("userpass", Userpass),
     ("cert", Cert),
+    ("aws", Aws),
+    ("gcp", Gcp),
+    ("azure", Azure),
+    ("ldap", Ldap),
 ];
 
 /// Where Kubernetes puts a pod's token.
@@ -43,13 +52,17 @@ const KEYS: &[(&str, &[Method])] = &[
     ("secret_id_file", &[AppRole]),
     ("secret_id", &[AppRole]),
     ("secret_id_wrapped", &[AppRole]),
-    ("username", &[Userpass]),
-    ("password_file", &[Userpass]),
-    ("password", &[Userpass]),
+    ("username", &[Userpass, Ldap]),
+    ("password_file", &[Userpass, Ldap]),
+    ("password", &[Userpass, Ldap]),
     ("name", &[Cert]),
-    ("role", &[Kubernetes, Jwt]),
+    ("region", &[Aws]),
+    ("server_id", &[Aws]),
+    ("resource", &[Azure]),
+    ("client_id", &[Azure]),
+    ("role", &[Kubernetes, Jwt, Aws, Gcp, Azure]),
     ("jwt_file", &[Kubernetes, Jwt]),
-    ("mount", &[AppRole, Kubernetes, Jwt, Userpass, Cert]),
+    ("mount", &[AppRole, Kubernetes, Jwt, Userpass, Cert, Aws, Gcp, Azure, Ldap]),
 ];
 
 /// Reads `[vault.auth]`; `None` if something that the method needs is missing.
@@ -80,7 +93,7 @@ pub(super) fn read_auth(
             let (role, jwt_file) = read_jwt(section, None, findings)?;
             Some(VaultAuth::Jwt { mount, role, jwt_file })
         }
-        Userpass => read_userpass(section, findings),
+        Userpass | Ldap => read_userpass(section, method, findings),
         Cert => {
             if !has_certificate {
                 let advice = "method \"cert\" logs in with it; set `vault.client_cert` and `vault.client_key`, \
@@ -89,6 +102,18 @@ pub(super) fn read_auth(
             }
             let mount = read_mount(section, "cert", findings);
             Some(VaultAuth::Cert { mount, name: section.filled("name", findings) })
+        }
+        Aws => {
+            let mount = read_mount(section, "aws", findings);
+            read_aws(section, &environment.cloud, mount, findings).map(VaultAuth::Aws)
+        }
+        Gcp => {
+            let mount = read_mount(section, "gcp", findings);
+            read_gcp(section, &environment.cloud, mount, findings).map(VaultAuth::Gcp)
+        }
+        Azure => {
+            let mount = read_mount(section, "azure", findings);
+            read_azure(section, &environment.cloud, mount, findings).map(VaultAuth::Azure)
         }
     }
 }
@@ -213,20 +238,17 @@ fn read_jwt(
     usual: Option<&str>,
     findings: &mut Findings,
 ) -> Option<(String, PathBuf)> {
-    let role = section.filled("role", findings);
-    if !section.has("role") {
-        section.missing("role", "name the role of the auth method at Vault", findings);
-    }
+    let role = read_role(section, findings);
     if !section.has("jwt_file") && usual.is_none() {
         section.missing("jwt_file", "name the file that holds the signed token", findings);
     }
     let given = section.file("jwt_file", findings);
     let file = given.or_else(|| usual.filter(|_| !section.has("jwt_file")).map(PathBuf::from))?;
     should_be_readable(section, "jwt_file", &file, findings);
-    Some((role?.trim().to_owned(), file))
+    Some((role?, file))
 }
 
-fn read_userpass(section: &Section<'_>, findings: &mut Findings) -> Option<VaultAuth> {
+fn read_userpass(section: &Section<'_>, method: Method, findings: &mut Findings) -> Option<VaultAuth> {
     let username = section.filled("username", findings);
     if !section.has("username") {
         section.missing("username", "name the user at Vault", findings);
@@ -245,8 +267,14 @@ fn read_userpass(section: &Section<'_>, findings: &mut Findings) -> Option<Vault
         }
         _ => {}
     }
-    let mount = read_mount(section, "userpass", findings);
-    Some(VaultAuth::Userpass { mount, username: username?.trim().to_owned(), password_file, password })
+    let ldap = method == Ldap;
+    let mount = read_mount(section, if ldap { "ldap" } else { "userpass" }, findings);
+    let username = username?.trim().to_owned();
+    Some(if ldap {
+        VaultAuth::Ldap { mount, username, password_file, password }
+    } else {
+        VaultAuth::Userpass { mount, username, password_file, password }
+    })
 }
 
 /// Where the method is mounted, below `auth/`.

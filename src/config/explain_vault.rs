@@ -1,7 +1,7 @@
 //! What `[vault]` means, in plain sentences.
 
 use super::report::{Report, or_none, span};
-use crate::credentials::{VaultAuth, VaultSettings};
+use crate::credentials::{AwsKeySource, AwsSettings, VaultAuth, VaultSettings};
 
 pub(super) fn explain_vault(report: &mut Report<'_>, vault: &VaultSettings) {
     report.heading("vault");
@@ -71,8 +71,10 @@ fn explain_auth(report: &mut Report<'_>, auth: &VaultAuth) {
             report.item("vault.auth.role", role, "The role at Vault.");
             report.item("vault.auth.jwt_file", jwt_file.display(), "Read anew at each login.");
         }
-        VaultAuth::Userpass { mount, username, password_file, .. } => {
-            explain_login(report, "userpass", mount);
+        VaultAuth::Userpass { mount, username, password_file, .. }
+        | VaultAuth::Ldap { mount, username, password_file, .. } => {
+            let ldap = matches!(auth, VaultAuth::Ldap { .. });
+            explain_login(report, if ldap { "ldap" } else { "userpass" }, mount);
             let from = match password_file {
                 Some(file) => format!("read anew at each login from {}", file.display()),
                 None => "from the environment".to_owned(),
@@ -84,7 +86,57 @@ fn explain_auth(report: &mut Report<'_>, auth: &VaultAuth) {
             let name = name.as_deref();
             report.item("vault.auth.name", or_none(name), "The role that `vault.client_cert` is to match.");
         }
+        VaultAuth::Aws(aws) => explain_aws(report, aws),
+        VaultAuth::Gcp(gcp) => {
+            explain_login(report, "gcp", &gcp.mount);
+            explain_machine(report, &gcp.role, &gcp.endpoint);
+        }
+        VaultAuth::Azure(azure) => {
+            explain_login(report, "azure", &azure.mount);
+            explain_machine(report, &azure.role, &azure.endpoint);
+            let resource = "What the token is for; Vault's `resource` must be the same.";
+            report.item("vault.auth.resource", &azure.resource, resource);
+            let client_id = azure.client_id.as_deref();
+            report.item("vault.auth.client_id", or_none(client_id), "Which of several identities it is.");
+        }
     }
+}
+
+fn explain_machine(report: &mut Report<'_>, role: &str, endpoint: &str) {
+    let from =
+        format!("The role at Vault. The token is asked of the metadata service at {endpoint} at each login.");
+    report.item("vault.auth.role", role, from);
+}
+
+fn explain_aws(report: &mut Report<'_>, aws: &AwsSettings) {
+    explain_login(report, "aws", &aws.mount);
+    let from = match &aws.keys {
+        AwsKeySource::Environment { session_token: None, .. } => "come from the environment".to_owned(),
+        AwsKeySource::Environment { session_token: Some(_), .. } => {
+            "come from the environment; they are temporary, and never replaced while this runs".to_owned()
+        }
+        AwsKeySource::File { file, profile } => {
+            format!("are read anew at each login from profile {profile} of {}", file.display())
+        }
+        AwsKeySource::WebIdentity { token_file, role_arn, endpoint, .. } => format!(
+            "are those of {role_arn}, asked of {endpoint} at each login with the token in {}",
+            token_file.display()
+        ),
+        AwsKeySource::Instance { endpoint } => {
+            format!("are asked of the instance metadata service at {endpoint} at each login")
+        }
+    };
+    report.item("vault.auth.role", &aws.role, format!("The role at Vault. The AWS keys {from}."));
+    report.item(
+        "vault.auth.region",
+        &aws.region,
+        format!("Vault's `sts_region` and `sts_endpoint` must be this region's ({}).", aws.sts()),
+    );
+    let server_id = match &aws.server_id {
+        Some(_) => "Signed along: no other Vault takes this login.",
+        None => "A Vault with an `iam_server_id_header_value` refuses the login.",
+    };
+    report.item("vault.auth.server_id", or_none(aws.server_id.as_deref()), server_id);
 }
 
 fn explain_login(report: &mut Report<'_>, method: &str, mount: &str) {

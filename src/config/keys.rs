@@ -72,7 +72,7 @@ pub const KEYS: &[Key] = &[
     key("vault.timeout", "duration", "15s", "Bound of one call to Vault; also VAULT_CLIENT_TIMEOUT."),
     key(
         "vault.auth.method",
-        "token | token_file | approle | kubernetes | jwt | userpass | cert",
+        "token | token_file | approle | kubernetes | jwt | userpass | cert | aws | gcp | azure | ldap",
         "token",
         "How to log in at Vault.",
     ),
@@ -99,21 +99,45 @@ pub const KEYS: &[Key] = &[
         "false",
         "Whether what is given is a wrapping token that the secret id is taken out of, once (`approle`).",
     ),
-    key("vault.auth.role", "text", "", "The role at Vault (`kubernetes`, `jwt`)."),
+    key("vault.auth.role", "text", "", "The role at Vault (`kubernetes`, `jwt`, `aws`, `gcp`, `azure`)."),
     key(
         "vault.auth.jwt_file",
         "file",
         "the service account's",
         "File with the signed token, read anew at each login (`kubernetes`, `jwt`).",
     ),
-    key("vault.auth.username", "text", "", "The user name (`userpass`)."),
+    key("vault.auth.username", "text", "", "The user name (`userpass`, `ldap`)."),
     key(
         "vault.auth.password_file",
         "file",
         "",
-        "File with the password, read anew at each login (`userpass`).",
+        "File with the password, read anew at each login (`userpass`, `ldap`).",
     ),
-    secret("vault.auth.password", "The password (`userpass`)."),
+    secret("vault.auth.password", "The password (`userpass`, `ldap`)."),
+    key(
+        "vault.auth.region",
+        "text",
+        "us-east-1",
+        "The region whose STS Vault asks who signed the login (`aws`).",
+    ),
+    key(
+        "vault.auth.server_id",
+        "text",
+        "",
+        "What Vault wants in the signed header X-Vault-AWS-IAM-Server-ID (`aws`).",
+    ),
+    key(
+        "vault.auth.resource",
+        "text",
+        "https://management.azure.com/",
+        "What the machine's token is for, as `resource` at Vault (`azure`).",
+    ),
+    key(
+        "vault.auth.client_id",
+        "text",
+        "",
+        "Which managed identity, where the machine has several (`azure`).",
+    ),
     key("vault.auth.name", "text", "", "The role that `client_cert` is to match (`cert`); without it any."),
     key(
         "databases.NAME.host",
@@ -368,6 +392,10 @@ mod tests {
                 "jwt_file",
                 "username",
                 "password_file",
+                "region",
+                "server_id",
+                "resource",
+                "client_id",
                 "name"
             ]
         );

@@ -7,6 +7,7 @@
 //! at once: what, where, and what to do.
 
 mod auth;
+mod auth_cloud;
 mod credentials;
 mod databases;
 mod environment;

@@ -6,6 +6,7 @@
 //! generation. Deciding is apart from doing: `schedule` and `life` are
 //! plain functions of `now`; `keeper` is the part that awaits.
 
+mod clouds;
 mod fleet;
 mod generation;
 mod keeper;
@@ -19,6 +20,7 @@ mod source;
 mod tls;
 mod vault;
 
+pub use clouds::{AwsKeySource, AwsSettings, AzureSettings, GcpSettings};
 pub use fleet::{CutReason, Fleet, SurveyError, UserState, VerifyError};
 pub use generation::{Generation, GenerationId, Login};
 pub use keeper::{Keeper, ShutdownReport};
@@ -29,4 +31,6 @@ pub use settings::{
 };
 pub use snapshot::{GenerationSnapshot, KeeperSnapshot};
 pub use source::{Grant, Issued, LeaseToken, Recovery, Source, SourceError, Term};
-pub use vault::{LoginPace, QUIET, VaultEnvError, VaultEnvironment, VaultSource, from_environment};
+pub use vault::{
+    CloudEnvironment, LoginPace, QUIET, VaultEnvError, VaultEnvironment, VaultSource, from_environment,
+};

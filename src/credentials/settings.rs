@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::clouds::{AwsSettings, AzureSettings, GcpSettings};
 use super::local::LocalSettings;
 use super::vault::LoginPace;
 use crate::secret::Secret;
@@ -164,5 +165,22 @@ pub enum VaultAuth {
         mount: String,
         /// The role that is to match; without it Vault tries all.
         name: Option<String>,
+    },
+    /// A principal of AWS, shown by a signed request: a login of its own for each generation.
+    Aws(AwsSettings),
+    /// The identity token of a machine of Google Cloud: a login of its own for each generation.
+    Gcp(GcpSettings),
+    /// The managed identity of a machine of Azure: a login of its own for each generation.
+    Azure(AzureSettings),
+    /// A name and password of a directory: a login of its own for each generation.
+    Ldap {
+        /// Where the method is mounted, `ldap` unless set.
+        mount: String,
+        /// The name.
+        username: String,
+        /// The file that holds the password, read anew at each login.
+        password_file: Option<PathBuf>,
+        /// The password itself (from the environment).
+        password: Option<Secret>,
     },
 }

@@ -17,13 +17,13 @@ use crate::support::wait::wait_for;
 use crate::support::{Ca, Leasehold, VaultOptions, wait_until};
 
 /// Long enough for a loaded machine; only a hang gets there.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Short lives, so that users change by themselves.
-const SHORT: &[(&str, &str)] = &[("DEFAULT_TTL", "8s"), ("MAX_TTL", "60s")];
+pub const SHORT: &[(&str, &str)] = &[("DEFAULT_TTL", "8s"), ("MAX_TTL", "60s")];
 
 /// A configuration with these keys of `[vault]` and of `[vault.auth]`.
-fn config(shop: &Shop, vault: &str, auth: &str) -> String {
+pub fn config(shop: &Shop, vault: &str, auth: &str) -> String {
     format!(
         "[databases.app]\nhost = \"127.0.0.1\"\nport = {}\nsslmode = \"disable\"\nrole = \"app\"\n\
          credentials = {{ source = \"vault\", path = {PATH:?} }}\n\
@@ -34,7 +34,7 @@ fn config(shop: &Shop, vault: &str, auth: &str) -> String {
 }
 
 /// Who serves, once it is somebody other than `before`.
-async fn user_after(proxy: &Leasehold, before: &str) -> String {
+pub async fn user_after(proxy: &Leasehold, before: &str) -> String {
     let look = async || {
         let client = proxy.endpoint("app").try_connect().await.ok()?;
         let row = client.query_one("SELECT session_user::text", &[]).await.ok()?;
@@ -46,8 +46,18 @@ async fn user_after(proxy: &Leasehold, before: &str) -> String {
 
 /// A method that can log in again: users change, and nothing of any login is left at the end.
 async fn each_user_has_a_login_of_its_own(shop: &Shop, vault: &str, auth: &str) {
+    each_user_has_a_login_of_its_own_with(shop, vault, auth, &[]).await;
+}
+
+/// As [`each_user_has_a_login_of_its_own`], with these variables.
+pub async fn each_user_has_a_login_of_its_own_with(
+    shop: &Shop,
+    vault: &str,
+    auth: &str,
+    env: &[(&str, &str)],
+) {
     let before = shop.tokens().await;
-    let mut proxy = Leasehold::run(&config(shop, vault, auth)).await;
+    let mut proxy = Leasehold::run_with(&config(shop, vault, auth), env).await;
     let first = user_after(&proxy, "").await;
     let second = user_after(&proxy, &first).await;
     // The first one ends with its own login, while the second serves.
@@ -60,7 +70,7 @@ async fn each_user_has_a_login_of_its_own(shop: &Shop, vault: &str, auth: &str) 
 }
 
 /// Mounts an auth method, and writes below it.
-async fn mount(shop: &Shop, method: &str, writes: &[(&str, Value)]) {
+pub async fn mount(shop: &Shop, method: &str, writes: &[(&str, Value)]) {
     shop.vault.root(Method::POST, &format!("sys/auth/{method}"), json!({ "type": method })).await;
     for (path, body) in writes {
         shop.vault.root(Method::POST, &format!("auth/{method}/{path}"), body.clone()).await;
@@ -68,14 +78,14 @@ async fn mount(shop: &Shop, method: &str, writes: &[(&str, Value)]) {
 }
 
 /// As an Agent's sink: a new file in the place of the old one.
-fn replace(file: &Path, content: &str) {
+pub fn replace(file: &Path, content: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, content).unwrap();
     std::fs::rename(&new, file).unwrap();
 }
 
 /// An ES256 token with these claims; Vault's ASN.1-free form of the signature (RFC 7515, 3.1 and A.3).
-fn jwt(key: &KeyPair, claims: &Value) -> String {
+pub fn jwt(key: &KeyPair, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(&json!({ "alg": "ES256", "typ": "JWT" })), part(claims));
     let der = key.sign(signed.as_bytes()).unwrap();
@@ -92,7 +102,7 @@ fn jwt(key: &KeyPair, claims: &Value) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(raw))
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 

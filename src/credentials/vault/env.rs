@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::cloud_env::CloudEnvironment;
 use crate::secret::Secret;
 
 /// What the environment says; a value in the configuration file wins over it.
@@ -36,6 +37,8 @@ pub struct VaultEnvironment {
     pub tls_server_name: Option<String>,
     /// VAULT_CLIENT_TIMEOUT.
     pub timeout: Option<Duration>,
+    /// What the clouds' own variables say.
+    pub cloud: CloudEnvironment,
 }
 
 /// A variable whose value cannot be meant.
@@ -99,6 +102,7 @@ pub fn from_environment(lookup: impl Fn(&str) -> Option<String>) -> Result<Vault
         skip_verify,
         tls_server_name: text("TLS_SERVER_NAME"),
         timeout,
+        cloud: CloudEnvironment::read(lookup),
     })
 }
 

@@ -68,6 +68,10 @@ pub(super) enum Method {
     Jwt,
     Userpass,
     Cert,
+    Aws,
+    Gcp,
+    Azure,
+    Ldap,
 }
 
 impl Method {
@@ -91,6 +95,19 @@ impl Method {
             }
             Self::Cert => {
                 "whether a role at Vault trusts vault.client_cert, its names and its end, and vault.auth.name"
+            }
+            Self::Aws => {
+                "vault.auth.role and the principals that it is bound to, vault.auth.server_id \
+                 (iam_server_id_header_value at Vault), vault.auth.region (sts_region there), and this machine's clock"
+            }
+            Self::Gcp => "vault.auth.role, and the service accounts, projects and zones that it is bound to",
+            Self::Azure => {
+                "vault.auth.role, the subscriptions, groups and identities that it is bound to, and vault.auth.resource \
+                 (resource at Vault)"
+            }
+            Self::Ldap => {
+                "vault.auth.username and the password, and Vault's own configuration of the directory; \
+                 five bad logins lock the name for 15 minutes for everybody"
             }
         }
     }

@@ -35,6 +35,22 @@ pub(super) struct Body<'a> {
     pub(super) password: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) iam_http_request_method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) iam_request_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) iam_request_body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) iam_request_headers: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subscription_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resource_group_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vm_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vmss_name: Option<&'a str>,
 }
 
 /// Logs in once. `secret` is the one in the body, which no message may repeat.

@@ -48,7 +48,7 @@ impl VaultSource {
         let client = Client::new(&settings).map_err(wrong)?;
         Ok(Self {
             client,
-            tokens: Tokens::new(settings.auth, settings.pace).map_err(wrong)?,
+            tokens: Tokens::new(settings.auth, settings.pace, settings.timeout).map_err(wrong)?,
             mount,
             role,
             path,

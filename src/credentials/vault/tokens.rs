@@ -5,17 +5,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::aws::log_in_by_iam;
 use super::client::{Client, Failure, header_of_token, read_secret};
 use super::endpoints::TokenSelf;
 use super::errors::{Call, Method, dead_token};
+use super::identity::{log_in_by_azure, log_in_by_gcp};
 use super::lock::lock;
 use super::login::{Body, Door, log_in};
+use super::outside::Outside;
 use super::pace::LoginPace;
 use super::secret_ids::SecretIds;
 use super::token::{Known, Token, lookup, renew};
 use super::uses::Uses;
 use crate::clock::Moment;
-use crate::credentials::{SourceError, VaultAuth};
+use crate::credentials::{AwsSettings, AzureSettings, GcpSettings, SourceError, VaultAuth};
 use crate::secret::Secret;
 
 /// How often a token's file is looked at.
@@ -29,12 +32,14 @@ pub(super) struct Tokens {
     told_of_lookup: AtomicBool,
     approle: SecretIds,
     pace: LoginPace,
+    /// For the methods where somebody else vouches for us.
+    outside: Option<Outside>,
     pub(super) uses: Uses,
 }
 
 impl Tokens {
     /// Checks what can be checked without asking Vault.
-    pub(super) fn new(auth: VaultAuth, pace: LoginPace) -> Result<Self, String> {
+    pub(super) fn new(auth: VaultAuth, pace: LoginPace, timeout: Duration) -> Result<Self, String> {
         match &auth {
             VaultAuth::Token { token } => {
                 header_of_token(token)?;
@@ -43,20 +48,28 @@ impl Tokens {
             VaultAuth::AppRole { role_id, .. } if role_id.trim().is_empty() => {
                 return Err("vault.auth.role_id is empty".to_owned());
             }
-            VaultAuth::Userpass { username, .. } if wrong_name(username) => {
+            VaultAuth::Userpass { username, .. } | VaultAuth::Ldap { username, .. }
+                if wrong_name(username) =>
+            {
                 return Err("vault.auth.username is no user name".to_owned());
             }
             VaultAuth::AppRole { mount, .. }
             | VaultAuth::Kubernetes { mount, .. }
             | VaultAuth::Jwt { mount, .. }
             | VaultAuth::Userpass { mount, .. }
-            | VaultAuth::Cert { mount, .. } => {
+            | VaultAuth::Cert { mount, .. }
+            | VaultAuth::Ldap { mount, .. }
+            | VaultAuth::Aws(AwsSettings { mount, .. })
+            | VaultAuth::Gcp(GcpSettings { mount, .. })
+            | VaultAuth::Azure(AzureSettings { mount, .. }) => {
                 if mount.trim_matches('/').is_empty() {
                     return Err("vault.auth.mount is empty; the usual one is the method's name".to_owned());
                 }
             }
         }
+        let vouched = matches!(auth, VaultAuth::Aws(_) | VaultAuth::Gcp(_) | VaultAuth::Azure(_));
         Ok(Self {
+            outside: vouched.then(|| Outside::new(timeout)).transpose()?,
             auth,
             seen: Mutex::new(None),
             told_of_lookup: AtomicBool::new(false),
@@ -80,6 +93,9 @@ impl Tokens {
                 let token = self.token_in(file).await?;
                 self.shared_token(client, &token).await
             }
+            VaultAuth::Aws(aws) => log_in_by_iam(client, self.outside()?, aws).await,
+            VaultAuth::Gcp(gcp) => log_in_by_gcp(client, self.outside()?, gcp).await,
+            VaultAuth::Azure(azure) => log_in_by_azure(client, self.outside()?, azure).await,
             auth => self.log_in(client, auth).await,
         }
     }
@@ -88,33 +104,7 @@ impl Tokens {
     async fn log_in(&self, client: &Client, auth: &VaultAuth) -> Result<Token, SourceError> {
         let door = |method, mount| Door { method, mount: str::trim_matches(mount, '/'), name: None };
         match auth {
-            VaultAuth::AppRole { mount, role_id, secret_id_file, secret_id, wrapped } => {
-                let given = match (secret_id_file, secret_id) {
-                    (Some(file), _) => read_file(file, "the AppRole secret id").await?,
-                    (None, Some(secret)) => Secret::new(secret.expose().trim().to_owned()),
-                    // A role with bind_secret_id=false has none.
-                    (None, None) => Secret::new(String::new()),
-                };
-                if let Some(kept) = self.approle.kept_for(&given) {
-                    return self.kept_token(client, &kept).await;
-                }
-                let secret_id =
-                    if *wrapped { self.approle.unwrap(client, &given).await? } else { given.clone() };
-                let (role_id, secret) = (Some(role_id.trim()), Some(secret_id.expose()));
-                let body = Body { role_id, secret_id: secret, ..Body::default() };
-                let door = door(Method::AppRole, mount);
-                match self.log_in_at_pace(client, &door, &body, &secret_id).await {
-                    Ok(token) => {
-                        self.approle.logged_in(given, &token.secret);
-                        Ok(token)
-                    }
-                    Err(SourceError::Denied { message }) => match self.approle.used_up(&given, &message) {
-                        Some(kept) => self.kept_token(client, &kept).await,
-                        None => Err(SourceError::Denied { message }),
-                    },
-                    Err(error) => Err(error),
-                }
-            }
+            VaultAuth::AppRole { .. } => self.log_in_by_approle(client, auth).await,
             VaultAuth::Kubernetes { mount, role, jwt_file } | VaultAuth::Jwt { mount, role, jwt_file } => {
                 let method =
                     if matches!(auth, VaultAuth::Jwt { .. }) { Method::Jwt } else { Method::Kubernetes };
@@ -122,24 +112,67 @@ impl Tokens {
                 let body = Body { role: Some(role), jwt: Some(jwt.expose()), ..Body::default() };
                 log_in(client, &door(method, mount), &body, &jwt).await
             }
-            VaultAuth::Userpass { mount, username, password_file, password } => {
+            VaultAuth::Userpass { mount, username, password_file, password }
+            | VaultAuth::Ldap { mount, username, password_file, password } => {
+                let method =
+                    if matches!(auth, VaultAuth::Ldap { .. }) { Method::Ldap } else { Method::Userpass };
                 let password = match (password_file, password) {
                     (Some(file), _) => read_file(file, "the password").await?,
                     (None, Some(password)) => password.clone(),
                     (None, None) => Secret::new(String::new()),
                 };
                 let body = Body { password: Some(password.expose()), ..Body::default() };
-                let door = Door { name: Some(username), ..door(Method::Userpass, mount) };
+                let door = Door { name: Some(username), ..door(method, mount) };
                 self.log_in_at_pace(client, &door, &body, &password).await
             }
             VaultAuth::Cert { mount, name } => {
                 let body = Body { name: name.as_deref(), ..Body::default() };
                 log_in(client, &door(Method::Cert, mount), &body, &Secret::new(String::new())).await
             }
-            VaultAuth::Token { .. } | VaultAuth::TokenFile { .. } => {
-                Err(SourceError::Misconfigured { message: "a given token is no login".to_owned() })
+            VaultAuth::Token { .. }
+            | VaultAuth::TokenFile { .. }
+            | VaultAuth::Aws(_)
+            | VaultAuth::Gcp(_)
+            | VaultAuth::Azure(_) => {
+                Err(SourceError::Misconfigured { message: "this login is made elsewhere".to_owned() })
             }
         }
+    }
+
+    /// By role id and secret id; the last token is shared once the secret id is used up.
+    async fn log_in_by_approle(&self, client: &Client, auth: &VaultAuth) -> Result<Token, SourceError> {
+        let VaultAuth::AppRole { mount, role_id, secret_id_file, secret_id, wrapped } = auth else {
+            return Err(SourceError::Misconfigured { message: "this is no AppRole".to_owned() });
+        };
+        let given = match (secret_id_file, secret_id) {
+            (Some(file), _) => read_file(file, "the AppRole secret id").await?,
+            (None, Some(secret)) => Secret::new(secret.expose().trim().to_owned()),
+            // A role with bind_secret_id=false has none.
+            (None, None) => Secret::new(String::new()),
+        };
+        if let Some(kept) = self.approle.kept_for(&given) {
+            return self.kept_token(client, &kept).await;
+        }
+        let secret_id = if *wrapped { self.approle.unwrap(client, &given).await? } else { given.clone() };
+        let (role_id, secret) = (Some(role_id.trim()), Some(secret_id.expose()));
+        let body = Body { role_id, secret_id: secret, ..Body::default() };
+        let door = Door { method: Method::AppRole, mount: mount.trim_matches('/'), name: None };
+        match self.log_in_at_pace(client, &door, &body, &secret_id).await {
+            Ok(token) => {
+                self.approle.logged_in(given, &token.secret);
+                Ok(token)
+            }
+            Err(SourceError::Denied { message }) => match self.approle.used_up(&given, &message) {
+                Some(kept) => self.kept_token(client, &kept).await,
+                None => Err(SourceError::Denied { message }),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn outside(&self) -> Result<&Outside, SourceError> {
+        let message = || "nobody outside can be asked".to_owned();
+        self.outside.as_ref().ok_or_else(|| SourceError::Misconfigured { message: message() })
     }
 
     /// For the methods that Vault locks after five refusals: no more of them than that allows.
@@ -281,7 +314,8 @@ mod tests {
     #[test]
     fn a_replaced_token_is_told_once_and_none_before_the_first_user() {
         let tokens =
-            Tokens::new(VaultAuth::TokenFile { file: "/none".into() }, LoginPace::default()).unwrap();
+            Tokens::new(VaultAuth::TokenFile { file: "/none".into() }, LoginPace::default(), FILE_INTERVAL)
+                .unwrap();
         let token = |text: &str| Secret::new(text.to_owned());
         assert!(!tokens.replaces(&token("a")));
         *tokens.seen.lock().unwrap() = Some(token(""));
