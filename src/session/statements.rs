@@ -291,7 +291,7 @@ impl Statements {
             if !mine {
                 // Another client's: the server shall say that there is none.
                 put_close(out, b"");
-                self.owed.push(Kind::Close, Whose::Ours, Undo::Aligned);
+                self.assume(Kind::Close, Whose::Ours, Undo::Aligned);
             }
             shelf.prepared.unnamed = None;
             return Default::default();
@@ -300,7 +300,7 @@ impl Statements {
         if shelf.prepared.unnamed != Some(unnamed.serial) {
             put_parse(out, b"", &unnamed.body);
             shelf.prepared.unnamed = Some(unnamed.serial);
-            self.owed.push(Kind::Parse, Whose::Ours, Undo::Aligned);
+            self.assume(Kind::Parse, Whose::Ours, Undo::Aligned);
         }
         found
     }

@@ -326,7 +326,9 @@ impl Server {
         self.start();
         let sql = self.fetch(name)?;
         let columns = sql.as_ref().and_then(Sql::columns);
-        if self.is_aborted() && columns.is_some() {
+        // PostgreSQL describes what has no columns here too; a statement that has to be prepared
+        // first cannot be (docs/behaviour.md).
+        if self.is_aborted() {
             return fail(ABORTED.0, ABORTED.1);
         }
         self.held.message(b't', |body| body.extend([0, 0]));
