@@ -28,7 +28,7 @@ impl Relay {
             Poll::Ready(Ok(n)) => n,
         };
         let bytes = scratch.get(..n).unwrap_or_default();
-        if !self.mine.all_pass() || !self.withheld.is_empty() {
+        if !self.mine.all_pass() || !self.withheld.is_empty() || self.verdict != Verdict::Pass {
             return self.sort_out(bytes).map_or_else(Step::End, |()| self.throw_away_or_go_on());
         }
         let passed = match self.read_answers(bytes) {

@@ -255,3 +255,77 @@ fn an_unnamed_statement_that_could_not_be_brought_along_is_brought_along_later()
         world.settles().and_then(|()| world.compare(true, true)).unwrap();
     }
 }
+
+/// It begins behind an answer of our own, and is withheld until it is known what it is.
+#[test]
+fn an_error_that_comes_in_pieces_is_passed_on_whole() {
+    use Pace::{OneRound, ToTheEnd};
+    use Word::{Bind, DescribePortal, DescribeStatement, Execute, Parse, Sync};
+    let says = |client, words: &[Word], pace| Event::Says(client, words.to_vec(), pace);
+    let case = Case {
+        upstreams: 1,
+        most: 1,
+        seed: 7_943_329_106_781_017_684,
+        dressed: true,
+        events: vec![
+            says(
+                1,
+                &[
+                    Parse("", "SELECT current_setting('app.tenant', true) IS NOT DISTINCT FROM 'b'"),
+                    DescribeStatement(""),
+                    Sync,
+                ],
+                ToTheEnd,
+            ),
+            says(
+                0,
+                &[Parse("s", "SELECT 1"), Bind("", "s"), DescribePortal(""), Execute(""), Sync],
+                ToTheEnd,
+            ),
+            says(1, &[Parse("s", "SELECT 2"), DescribeStatement("s"), Sync], ToTheEnd),
+            says(1, &[Parse("", "SELECT 1")], OneRound),
+            says(2, &[Bind("", "s"), Execute(""), Sync], ToTheEnd),
+            says(1, &[Bind("", "r"), Execute(""), Sync], OneRound),
+            Event::Leaves(2),
+            Event::Rotates,
+            says(1, &[Bind("", "s"), Execute("")], OneRound),
+            says(2, &[DescribeStatement("s")], OneRound),
+            says(0, &[Parse("s", "SELECT 1"), Sync], ToTheEnd),
+            says(2, &[Sync], ToTheEnd),
+            says(1, &[Parse("s", "SELECT 1"), Sync], ToTheEnd),
+        ],
+    };
+    play(&case).unwrap();
+}
+
+/// It is asked whether `s` is still the client's own while the client prepares it anew.
+#[test]
+fn what_comes_during_a_question_is_read_by_its_answer() {
+    use Pace::{OneRound, ToTheEnd};
+    use Word::{Bind, DescribePortal, DescribeStatement, Execute, Parse, Query, Sync};
+    let says = |client, words: &[Word], pace| Event::Says(client, words.to_vec(), pace);
+    let case = Case {
+        upstreams: 1,
+        most: 1,
+        seed: 751_253_348_892_058_488,
+        dressed: false,
+        events: vec![
+            says(1, &[Execute("")], ToTheEnd),
+            says(0, &[Parse("s", "SELECT 1"), Sync], ToTheEnd),
+            says(
+                1,
+                &[Parse("s", "SELECT set_config('app.tenant', 'b', false)"), DescribeStatement("s"), Sync],
+                ToTheEnd,
+            ),
+            says(1, &[Sync, Query("PREPARE s AS SELECT 'sql'")], ToTheEnd),
+            says(
+                1,
+                &[Parse("", "DISCARD ALL"), Bind("", ""), DescribePortal(""), Execute(""), Sync],
+                OneRound,
+            ),
+            says(1, &[Parse("s", "SELECT 1"), Sync], ToTheEnd),
+            says(1, &[Parse("s", "SELECT 1"), Sync], ToTheEnd),
+        ],
+    };
+    play(&case).unwrap();
+}

@@ -190,6 +190,8 @@ impl VirtualSession {
         let question = self.asked.question(&self.profile);
         self.rows.clear();
         self.own_query(&question, Whose::Question, conn, out);
+        // What the client says next is read by what it is tied to then.
+        self.barrier = true;
     }
 
     /// A client without an upstream only prepares what some server has taken already: this much
