@@ -10,10 +10,13 @@
 //!     ├────► demo        a throw-away cluster, the proxy and pgbench in one command
 //!     └────► app         composition: the only room that may name all the others
 //!             │
-//!       ┌─────┴────┐
-//!    session    admin    admin reads snapshots (session's too), never holds a connection
-//!       │  └► cancel ◄┘
-//!       ▼          ▼
+//!             ├───────► admin              the console: reads snapshots, never holds a connection
+//!             │           ▼
+//!             │        snapshot            the process at one moment, as plain data
+//!             ▼           ▼
+//!          session ─► cancel               one client, from accept to goodbye
+//!       ┌─────┘
+//!       ▼
 //!      pool ─────────────► credentials     users with an end
 //!       ▼
 //!    upstream ─► scram                     one logged-in connection to PostgreSQL
@@ -38,5 +41,6 @@ pub mod pool;
 pub mod scram;
 pub mod secret;
 pub mod session;
+pub mod snapshot;
 pub mod upstream;
 pub mod wire;

@@ -13,16 +13,16 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::Settings;
-use super::stats::PoolStats;
-use crate::admin::{Console, ConsolePool};
+use crate::admin::Console;
 use crate::cancel::Cancels;
 use crate::credentials::{
     Fleet, Keeper, KeeperSnapshot, LocalSource, Source, SourceError, SourceSettings, VaultSettings,
     VaultSource,
 };
 use crate::net::TlsError;
-use crate::pool::{Pool, PoolGroup, PoolSettings, ShardPort};
+use crate::pool::{Pool, PoolCounts, PoolGroup, PoolSettings, ShardPort};
 use crate::session::{Accepting, ClientPort, Crowd, ListenError, Listeners, ShardPlan};
+use crate::snapshot::{Depth, Watched, WatchedDatabase};
 
 /// The pool counts shards in the bits of one word.
 const MOST_THREADS: usize = 64;
@@ -70,8 +70,8 @@ pub struct Proxy {
     databases: Vec<Database>,
     /// One for each source of users, with its name.
     keepers: Vec<(String, Keeper)>,
-    shards: Vec<ShardPort>,
     clients: Vec<ClientPort>,
+    watched: Arc<Watched>,
     threads: Vec<JoinHandle<()>>,
     accepting: Accepting,
     tcp: Option<SocketAddr>,
@@ -128,11 +128,8 @@ impl Proxy {
         for database in &databases {
             tokio::spawn(tell_trouble(database.pool.clone(), database.keeper.subscribe()));
         }
-        let watched = databases
-            .iter()
-            .map(|database| ConsolePool { pool: database.pool.clone(), keeper: database.keeper.clone() });
-        let console = Console::new(watched.collect(), shards.clone(), clients.clone());
-        let console = tokio::spawn(console.serve(console_clients));
+        let watched = Arc::new(watch(&databases, &shards, &clients));
+        let console = tokio::spawn(make_console(&watched, &databases).serve(console_clients));
         let accepting = listeners.start(&clients, &crowd)?;
         info!(
             tcp = tcp.map(|a| a.to_string()),
@@ -145,8 +142,8 @@ impl Proxy {
         Ok(Self {
             databases,
             keepers,
-            shards,
             clients,
+            watched,
             threads: data,
             accepting,
             tcp,
@@ -182,9 +179,9 @@ impl Proxy {
     }
 
     /// Figures of one database, added up over the shards.
-    pub async fn stats(&self, database: &str) -> Option<PoolStats> {
+    pub async fn stats(&self, database: &str) -> Option<PoolCounts> {
         let index = self.database(database)?.pool.index();
-        Some(PoolStats::gather(&self.shards, index).await)
+        Some(self.watched.look(Depth::Threads).await.counts(index))
     }
 
     fn database(&self, name: &str) -> Option<&Database> {
@@ -195,7 +192,7 @@ impl Proxy {
     /// and closes everything.
     pub async fn stop(self) {
         let Self {
-            databases, keepers, shards, clients, threads, accepting, shutdown_timeout, console, ..
+            databases, keepers, clients, watched, threads, accepting, shutdown_timeout, console, ..
         } = self;
         // Joins threads that leave accept(2) at once.
         drop(accepting);
@@ -216,7 +213,7 @@ impl Proxy {
         futures_util::future::join_all(keepers).await;
         // Only now, so that those who are connected can watch the users drain.
         console.abort();
-        drop((databases, clients, shards));
+        drop((databases, clients, watched));
         let joining = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 let _ = thread.join();
@@ -225,6 +222,19 @@ impl Proxy {
         let _ = tokio::time::timeout(LAST_WORDS, joining).await;
         info!("stopped");
     }
+}
+
+fn watch(databases: &[Database], shards: &[ShardPort], clients: &[ClientPort]) -> Watched {
+    let each = |database: &Database| WatchedDatabase {
+        pool: database.pool.clone(),
+        keeper: database.keeper.clone(),
+    };
+    Watched::new(databases.iter().map(each).collect(), shards.to_vec(), clients.to_vec())
+}
+
+fn make_console(watched: &Arc<Watched>, databases: &[Database]) -> Console {
+    let keeper = |database: &Database| (database.pool.settings().name.clone(), database.keeper.clone());
+    Console::new(watched.clone(), databases.iter().map(keeper).collect())
 }
 
 fn start_thread(index: usize, plan: ShardPlan) -> io::Result<JoinHandle<()>> {
