@@ -10,13 +10,14 @@
 //!     ├────► demo        a throw-away cluster, the proxy and pgbench in one command
 //!     └────► app         composition: the only room that may name all the others
 //!             │
-//!             ├───────► admin              the console: reads snapshots, never holds a connection
-//!             │           ▼
-//!             │        snapshot            the process at one moment, as plain data
-//!             ▼           ▼
-//!          session ─► cancel               one client, from accept to goodbye
-//!       ┌─────┘
-//!       ▼
+//!       ┌─────┴──┬────────┐
+//!       │      admin    http               console and HTTP: read snapshots, never hold a connection
+//!       │        └──┬─────┘
+//!       │       snapshot                   the process at one moment, as plain data
+//!       ▼           ▼
+//!    session ◄──────┤                      one client, from accept to goodbye
+//!       │  └► cancel
+//!       ▼           ▼
 //!      pool ─────────────► credentials     users with an end
 //!       ▼
 //!    upstream ─► scram                     one logged-in connection to PostgreSQL
@@ -36,6 +37,7 @@ pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod demo;
+pub mod http;
 pub mod net;
 pub mod pool;
 pub mod scram;

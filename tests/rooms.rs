@@ -23,10 +23,14 @@ use reader::{read_tree, tokens};
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["config", "app", "demo"]),
     ("demo", &["config", "app"]),
-    ("config", &["app", "session", "admin", "cancel", "pool", "credentials", "upstream", "net"]),
-    ("app", &["session", "admin", "snapshot", "cancel", "pool", "credentials", "upstream", "net", "wire"]),
+    ("config", &["app", "session", "admin", "http", "cancel", "pool", "credentials", "upstream", "net"]),
+    (
+        "app",
+        &["session", "admin", "http", "snapshot", "cancel", "pool", "credentials", "upstream", "net", "wire"],
+    ),
     ("session", &["pool", "cancel", "wire", "net"]),
     ("admin", &["snapshot", "session", "pool", "cancel", "credentials", "wire", "net"]),
+    ("http", &["snapshot", "session", "pool", "credentials"]),
     ("snapshot", &["session", "pool", "credentials"]),
     ("cancel", &["pool", "upstream", "net", "wire"]),
     ("pool", &["credentials", "upstream"]),
@@ -41,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const LEAVES: &[&str] = &["secret", "clock"];
 
 /// These name their neighbours and nothing behind them.
-const NO_FURTHER: &[&str] = &["main", "demo", "config", "credentials"];
+const NO_FURTHER: &[&str] = &["main", "demo", "config", "http", "credentials"];
 
 /// What the arrows would allow and the design does not: the console reads
 /// snapshots and never holds a connection, and nor does who gathers them.
@@ -58,6 +62,7 @@ const ONLY: &[Narrow] = &[
         allows: is_client,
     },
     Narrow { from: "snapshot", to: Some("session"), what: "the clients' list", allows: is_row },
+    Narrow { from: "http", to: Some("session"), what: "the clients' list", allows: is_row },
     Narrow { from: "credentials", to: Some("net"), what: "TLS and its roots", allows: is_tls },
 ];
 
@@ -200,6 +205,13 @@ fn the_table_allows_what_the_design_says_and_no_more() {
         ("snapshot", "upstream::Upstream", false),
         ("snapshot", "admin::Console", false),
         ("pool", "snapshot::Snapshot", false),
+        ("http", "snapshot::Snapshot", true),
+        ("http", "session::ClientState", true),
+        ("http", "session::ConsoleClient", false),
+        ("http", "upstream::Upstream", false),
+        ("http", "net::Stream", false),
+        ("http", "admin::Console", false),
+        ("config", "http::HttpSettings", true),
         ("config", "pool::PoolSettings", true),
         ("config", "pool::Pool", false),
         ("config", "net", false),

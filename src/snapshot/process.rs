@@ -21,6 +21,10 @@ pub struct Snapshot {
     pub shards: Vec<(usize, ShardSnapshot)>,
     /// Shards that should have answered and did not.
     pub silent: Vec<usize>,
+    /// Shards that have ended, as they do at a stop.
+    pub ended: Vec<usize>,
+    /// The process is stopping.
+    pub stopping: bool,
     /// Clients of the shards that answered.
     pub clients: Vec<ClientRow>,
 }
@@ -60,6 +64,8 @@ impl Snapshot {
             databases: Vec::new(),
             shards: Vec::new(),
             silent: Vec::new(),
+            ended: Vec::new(),
+            stopping: false,
             clients: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Whom a snapshot is gathered from.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -44,6 +45,7 @@ pub struct Watched {
     shards: Vec<ShardPort>,
     clients: Vec<ClientPort>,
     started: Moment,
+    stopping: AtomicBool,
 }
 
 impl Watched {
@@ -51,7 +53,7 @@ impl Watched {
     /// data threads. The process counts as started now.
     #[must_use]
     pub fn new(databases: Vec<WatchedDatabase>, shards: Vec<ShardPort>, clients: Vec<ClientPort>) -> Self {
-        Self { databases, shards, clients, started: Moment::now() }
+        Self { databases, shards, clients, started: Moment::now(), stopping: AtomicBool::new(false) }
     }
 
     /// Asks everybody at once; takes at most a second. Cancel safe.
@@ -66,16 +68,23 @@ impl Watched {
             databases: self.databases.iter().map(WatchedDatabase::look).collect(),
             shards: Vec::new(),
             silent: Vec::new(),
+            ended: Vec::new(),
+            stopping: self.stopping.load(Ordering::Acquire),
             clients: clients.into_iter().flatten().flatten().collect(),
         };
         for (shard, word) in shards.into_iter().enumerate() {
             match word {
                 Word::Said(said) => snapshot.shards.push((shard, said)),
                 Word::Silent => snapshot.silent.push(shard),
-                Word::Over => {}
+                Word::Over => snapshot.ended.push(shard),
             }
         }
         snapshot
+    }
+
+    /// From here on shards that end do so because they were told to.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
     }
 
     /// The databases that clients may ask for.
@@ -88,7 +97,7 @@ impl Watched {
 enum Word {
     Said(ShardSnapshot),
     Silent,
-    /// It has ended, as shards do at a stop.
+    /// It has ended.
     Over,
 }
 
@@ -141,7 +150,7 @@ mod tests {
         });
         let watched = Watched::new(Vec::new(), vec![ended, blocked, good], Vec::new());
         let seen = watched.look(Depth::Threads).await;
-        assert_eq!(seen.silent, [1]);
+        assert_eq!((&seen.silent[..], &seen.ended[..]), (&[1][..], &[0][..]));
         assert_eq!(seen.shards.iter().map(|(shard, _)| *shard).collect::<Vec<_>>(), [2]);
         // Who only asks for users is not held up by it: no timer has to fire.
         let users = watched.look(Depth::Users);

@@ -24,6 +24,7 @@ fn generation(number: u64, state: GenerationState, end: u64) -> GenerationSnapsh
         state,
         issued_at: at(number),
         end: Moment::from_nanos(end * 1_000_000_000),
+        late_from: Moment::default(),
         renewals: 2,
     }
 }
@@ -59,6 +60,7 @@ fn view() -> Snapshot {
         next_issue: None,
         failures: 0,
         last_error: None,
+        server_error: None,
         stopping: false,
     };
     let server = |generation, client: Option<u64>| ServerRow {
@@ -89,6 +91,8 @@ fn view() -> Snapshot {
         }],
         shards: vec![(1, ShardSnapshot { pools: vec![part] })],
         silent: vec![0],
+        ended: Vec::new(),
+        stopping: false,
         clients: vec![
             client(1, ClientState::Active, 0, since),
             client(2, ClientState::Waiting, 1, since),
