@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a proxy answers HTTP.
 #[derive(Debug)]
-struct Http(Port);
+struct Http {
+    port: Port,
+    /// Where it listens.
+    listen: IpAddr,
+    /// Where we ask.
+    ask: IpAddr,
+}
 
 /// What it said.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,15 +40,16 @@ struct Said {
 
 impl Http {
     fn claim() -> Self {
-        Self(Port::claim())
+        let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+        Self { port: Port::claim(), listen: loopback, ask: loopback }
     }
 
     fn section(&self) -> String {
-        format!("[http]\nlisten = \"127.0.0.1:{}\"\n", self.0.number())
+        format!("[http]\nlisten = \"{}:{}\"\n", self.listen, self.port.number())
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(("127.0.0.1", self.0.number())).await.unwrap()
+        TcpStream::connect((self.ask, self.port.number())).await.unwrap()
     }
 
     /// What comes back for these bytes, up to the end of the connection.
@@ -244,6 +252,35 @@ async fn quitquitquit_lets_clients_drain_and_revokes_every_user() {
     assert_eq!(proxy.wait_exit(PATIENCE).await, Some(0), "{}", proxy.log_text());
     assert!(house.users().await.is_empty(), "{}", proxy.log_text());
     assert!(proxy.log_text().contains("quitquitquit"), "{}", proxy.log_text());
+}
+
+/// An address of this host that is not on loopback.
+fn outer_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: the system only says by which address it would go.
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
+}
+
+#[tokio::test]
+async fn who_does_not_come_by_loopback_may_probe_and_not_stop_it() {
+    let Some(outer) = outer_address() else { skip!("no address off loopback on this machine") };
+    let mut house = or_skip!(House::open().await);
+    house.http.listen = Ipv4Addr::UNSPECIFIED.into();
+    house.http.ask = outer;
+    let mut proxy = house.run().await;
+    let warned = proxy.logged("`http.listen` is 0.0.0.0:");
+    assert!(warned.len() == 1 && warned[0]["level"] == "WARN", "{}", proxy.log_text());
+    for path in ["/startupz", "/livez", "/readyz", "/status"] {
+        assert_eq!(house.http.get(path).await.status, 200, "{path}");
+    }
+    let said = house.http.ask("POST", "/quitquitquit", "").await;
+    assert_eq!(said.status, 403, "{said:?}");
+    house.http.ask = Ipv4Addr::LOCALHOST.into();
+    assert_eq!(house.http.get("/readyz").await.status, 200);
+    assert!(proxy.logged("stopping:").is_empty(), "{}", proxy.log_text());
+    assert_eq!(house.http.ask("POST", "/quitquitquit", "").await.status, 200);
+    assert_eq!(proxy.wait_exit(PATIENCE).await, Some(0), "{}", proxy.log_text());
 }
 
 #[tokio::test]
