@@ -10,10 +10,14 @@
 //!     ├────► demo        a throw-away cluster, the proxy and pgbench in one command
 //!     └────► app         composition: the only room that may name all the others
 //!             │
-//!       ┌─────┴────┐
-//!    session    admin    admin reads snapshots (session's too), never holds a connection
-//!       │  └► cancel ◄┘
-//!       ▼          ▼
+//!       ┌─────┴──┬────────┐
+//!       │      admin    http               console and HTTP: read snapshots, never hold a connection
+//!       │        └──┬─────┘
+//!       │       snapshot                   the process at one moment, as plain data
+//!       ▼           ▼
+//!    session ◄──────┤                      one client, from accept to goodbye
+//!       │  └► cancel
+//!       ▼           ▼
 //!      pool ─────────────► credentials     users with an end
 //!       ▼
 //!    upstream ─► scram                     one logged-in connection to PostgreSQL
@@ -33,10 +37,12 @@ pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod demo;
+pub mod http;
 pub mod net;
 pub mod pool;
 pub mod scram;
 pub mod secret;
 pub mod session;
+pub mod snapshot;
 pub mod upstream;
 pub mod wire;

@@ -156,7 +156,10 @@ async fn serve(settings: Settings) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        () = proxy.quit_asked() => "quitquitquit",
+    };
     tracing::info!(signal = name, "stopping: transactions may end, then every user is revoked");
     tokio::select! {
         () = proxy.stop() => ExitCode::SUCCESS,

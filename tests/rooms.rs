@@ -23,10 +23,15 @@ use reader::{read_tree, tokens};
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["config", "app", "demo"]),
     ("demo", &["config", "app"]),
-    ("config", &["app", "session", "admin", "cancel", "pool", "credentials", "upstream", "net"]),
-    ("app", &["session", "admin", "cancel", "pool", "credentials", "upstream", "net", "wire"]),
+    ("config", &["app", "session", "admin", "http", "cancel", "pool", "credentials", "upstream", "net"]),
+    (
+        "app",
+        &["session", "admin", "http", "snapshot", "cancel", "pool", "credentials", "upstream", "net", "wire"],
+    ),
     ("session", &["pool", "cancel", "wire", "net"]),
-    ("admin", &["session", "pool", "cancel", "credentials", "wire", "net"]),
+    ("admin", &["snapshot", "session", "pool", "cancel", "credentials", "wire", "net"]),
+    ("http", &["snapshot", "session", "pool", "credentials"]),
+    ("snapshot", &["session", "pool", "credentials"]),
     ("cancel", &["pool", "upstream", "net", "wire"]),
     ("pool", &["credentials", "upstream"]),
     ("upstream", &["scram", "net", "wire"]),
@@ -40,11 +45,12 @@ const ARROWS: &[(&str, &[&str])] = &[
 const LEAVES: &[&str] = &["secret", "clock"];
 
 /// These name their neighbours and nothing behind them.
-const NO_FURTHER: &[&str] = &["main", "demo", "config", "credentials"];
+const NO_FURTHER: &[&str] = &["main", "demo", "config", "http", "credentials"];
 
 /// What the arrows would allow and the design does not: the console reads
-/// snapshots and never holds a connection.
-const NEVER: &[(&str, &str)] = &[("admin", "upstream"), ("admin", "scram")];
+/// snapshots and never holds a connection, and nor does who gathers them.
+const NEVER: &[(&str, &str)] =
+    &[("admin", "upstream"), ("admin", "scram"), ("snapshot", "upstream"), ("snapshot", "scram")];
 
 /// Rooms that may name only some things of another, with what those are.
 const ONLY: &[Narrow] = &[
@@ -55,6 +61,8 @@ const ONLY: &[Narrow] = &[
         what: "the clients' list and the console's clients",
         allows: is_client,
     },
+    Narrow { from: "snapshot", to: Some("session"), what: "the clients' list", allows: is_row },
+    Narrow { from: "http", to: Some("session"), what: "the clients' list", allows: is_row },
     Narrow { from: "credentials", to: Some("net"), what: "TLS and its roots", allows: is_tls },
 ];
 
@@ -81,6 +89,10 @@ fn is_client(path: &[String]) -> bool {
     path.iter()
         .skip(1)
         .any(|name| ["ClientPort", "ClientRow", "ClientState", "ConsoleClient"].contains(&name.as_str()))
+}
+
+fn is_row(path: &[String]) -> bool {
+    is_client(path) && !path.iter().any(|name| name == "ConsoleClient")
 }
 
 fn is_tls(path: &[String]) -> bool {
@@ -189,6 +201,19 @@ fn the_table_allows_what_the_design_says_and_no_more() {
         ("admin", "session::ClientRow", true),
         ("admin", "session::Shard", false),
         ("admin", "upstream::Upstream", false),
+        ("admin", "snapshot::Snapshot", true),
+        ("snapshot", "session::ClientRow", true),
+        ("snapshot", "session::ConsoleClient", false),
+        ("snapshot", "upstream::Upstream", false),
+        ("snapshot", "admin::Console", false),
+        ("pool", "snapshot::Snapshot", false),
+        ("http", "snapshot::Snapshot", true),
+        ("http", "session::ClientState", true),
+        ("http", "session::ConsoleClient", false),
+        ("http", "upstream::Upstream", false),
+        ("http", "net::Stream", false),
+        ("http", "admin::Console", false),
+        ("config", "http::HttpSettings", true),
         ("config", "pool::PoolSettings", true),
         ("config", "pool::Pool", false),
         ("config", "net", false),

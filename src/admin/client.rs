@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::codec::Framed;
 
 use super::command::Command;
-use super::console::Desk;
+use super::desk::Desk;
 use super::frame::{self, Frame, FrameError};
 use super::{login, refusal};
 use crate::net::Stream;

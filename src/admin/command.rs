@@ -1,6 +1,6 @@
 //! What the console understands, read from a query string.
 
-use super::lexer::{Token, statements};
+use super::lexer::{Token, Unterminated, statements};
 
 /// One statement that the console answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,9 +52,9 @@ pub(super) struct Name {
 /// Why a statement is none of the console's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ParseError {
-    /// A comment, name or string without an end.
-    #[error("unterminated {0}")]
-    Unterminated(&'static str),
+    /// Not words at all.
+    #[error(transparent)]
+    Unterminated(#[from] Unterminated),
     /// Not a command at all; SQL that only a database answers is one of these.
     #[error("\"{0}\" is not a command of Leasehold's console")]
     UnknownCommand(String),

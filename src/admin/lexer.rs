@@ -3,7 +3,10 @@
 //! Knows as much of SQL's lexis as the console needs (PostgreSQL manual,
 //! "Lexical Structure"): comments, quoted names and strings, words, signs.
 
-use super::command::ParseError;
+/// A comment, name or string without an end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unterminated {0}")]
+pub(super) struct Unterminated(pub(super) &'static str);
 
 /// One word of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +35,7 @@ impl Token {
 }
 
 /// The statements of a query string; those that are empty are left out.
-pub(super) fn statements(sql: &str) -> Result<Vec<Vec<Token>>, ParseError> {
+pub(super) fn statements(sql: &str) -> Result<Vec<Vec<Token>>, Unterminated> {
     let mut found = Vec::new();
     let mut current = Vec::new();
     let mut rest = sql;
@@ -73,10 +76,10 @@ fn is_word(c: char) -> bool {
 }
 
 /// What follows the end of a comment, which may hold others; `rest` begins behind its `/*`.
-fn past_comment(mut rest: &str) -> Result<&str, ParseError> {
+fn past_comment(mut rest: &str) -> Result<&str, Unterminated> {
     let mut open: usize = 1;
     loop {
-        let Some(at) = rest.find(['*', '/']) else { return Err(ParseError::Unterminated("/* comment")) };
+        let Some(at) = rest.find(['*', '/']) else { return Err(Unterminated("/* comment")) };
         rest = rest.get(at..).unwrap_or("");
         if let Some(behind) = rest.strip_prefix("/*") {
             open = open.saturating_add(1);
@@ -94,7 +97,7 @@ fn past_comment(mut rest: &str) -> Result<&str, ParseError> {
 }
 
 /// The text of a quoted name or string and what follows; a doubled quote stands for one.
-fn quoted(text: &str, quote: char) -> Result<(String, &str), ParseError> {
+fn quoted(text: &str, quote: char) -> Result<(String, &str), Unterminated> {
     let what = if quote == '"' { "quoted identifier" } else { "quoted string" };
     let mut found = String::new();
     let mut rest = text.get(1..).unwrap_or("");
@@ -108,7 +111,7 @@ fn quoted(text: &str, quote: char) -> Result<(String, &str), ParseError> {
             None => return Ok((found, behind)),
         }
     }
-    Err(ParseError::Unterminated(what))
+    Err(Unterminated(what))
 }
 
 #[cfg(test)]
@@ -150,7 +153,7 @@ mod tests {
     #[test]
     fn what_is_opened_must_be_closed() {
         for sql in ["'a", "\"a\"\"", "/* /* */", "/*/"] {
-            assert!(matches!(statements(sql), Err(ParseError::Unterminated(_))), "{sql}");
+            assert!(matches!(statements(sql), Err(Unterminated(_))), "{sql}");
         }
     }
 

@@ -14,12 +14,12 @@ mod answer;
 mod client;
 mod command;
 mod console;
+mod desk;
 mod frame;
 mod lexer;
 mod login;
 mod refusal;
 mod show;
 mod table;
-mod view;
 
-pub use console::{Console, ConsolePool};
+pub use console::Console;

@@ -1,14 +1,14 @@
-//! The tables: from a view of the process to columns and rows.
+//! The tables: from a snapshot of the process to columns and rows.
 //!
 //! `docs/console.md` specifies every column; a test compares the two.
 
 use super::command::{OTHERS, Show};
 use super::table::{Column, Kind, Table, Value};
-use super::view::{Now, PoolView, View};
-use crate::credentials::{GenerationSnapshot, GenerationState};
+use crate::credentials::GenerationSnapshot;
 use crate::net::Peer;
-use crate::pool::{PoolCounts, PoolMode, ServerRow};
+use crate::pool::{PoolMode, ServerRow};
 use crate::session::{ClientRow, ClientState};
+use crate::snapshot::{DatabaseSnapshot, Now, Snapshot};
 
 const fn column(name: &'static str, kind: Kind, meaning: &'static str) -> Column {
     Column { name, kind, meaning }
@@ -114,11 +114,11 @@ impl Show {
     }
 
     /// The table's rows.
-    pub(super) fn table(self, view: &View) -> Table {
+    pub(super) fn table(self, view: &Snapshot) -> Table {
         let rows = match self {
             Self::Generations => generations(view),
             Self::Pools => {
-                view.pools.iter().enumerate().map(|(index, pool)| pool_row(view, index, pool)).collect()
+                view.databases.iter().enumerate().map(|(index, pool)| pool_row(view, index, pool)).collect()
             }
             Self::Clients => view.clients.iter().map(|client| client_row(&view.now, client)).collect(),
             Self::Servers => servers(view),
@@ -158,22 +158,15 @@ pub(super) struct Rotated {
     pub(super) stopping: bool,
 }
 
-fn generations(view: &View) -> Vec<Vec<Value>> {
-    let rows = view.pools.iter().map(|pool| {
-        pool.keeper.generations.iter().map(|generation| generation_row(view.now, pool, generation))
-    });
+fn generations(view: &Snapshot) -> Vec<Vec<Value>> {
+    let rows = view
+        .databases
+        .iter()
+        .map(|pool| pool.keeper.generations.iter().map(|generation| generation_row(view, pool, generation)));
     rows.flatten().collect()
 }
 
-fn generation_row(now: Now, pool: &PoolView, generation: &GenerationSnapshot) -> Vec<Value> {
-    use GenerationState::{Active, Dead, Drained, Issuing, Left, Retiring, Revoked, Verifying, Warming};
-    let expires_in = match generation.state {
-        Issuing | Revoked | Dead => None,
-        Verifying | Warming | Active | Retiring | Drained | Left => {
-            // Milliseconds are enough for a person, and more digits would only look exact.
-            Some((now.boot.until(generation.end).as_secs_f64() * 1e3).round() / 1e3)
-        }
-    };
+fn generation_row(view: &Snapshot, pool: &DatabaseSnapshot, generation: &GenerationSnapshot) -> Vec<Value> {
     let known = |text: &str| Value::Text((!text.is_empty()).then(|| text.to_owned()));
     vec![
         Value::text(&pool.name),
@@ -183,19 +176,16 @@ fn generation_row(now: Now, pool: &PoolView, generation: &GenerationSnapshot) ->
         Value::text(generation.state.to_string()),
         known(&generation.lease_id),
         Value::Time(Some(generation.issued_at)),
-        Value::Float(expires_in),
+        Value::Float(view.expires_in(generation)),
         Value::count(pool.connections.get(&generation.id).copied().unwrap_or(0)),
         Value::count(generation.renewals),
     ]
 }
 
-fn pool_row(view: &View, index: usize, pool: &PoolView) -> Vec<Value> {
-    let active = pool.keeper.active.and_then(|id| pool.keeper.generation(id));
-    let clients = |state: ClientState| {
-        let mine = |client: &&ClientRow| client.database == pool.name && client.state == state;
-        Value::count(view.clients.iter().filter(mine).count())
-    };
-    let counts = sum(view, index);
+fn pool_row(view: &Snapshot, index: usize, pool: &DatabaseSnapshot) -> Vec<Value> {
+    let active = pool.active_generation();
+    let clients = |state| Value::count(view.clients_that(state, &pool.name));
+    let counts = view.counts(index);
     vec![
         Value::text(&pool.name),
         Value::text(match pool.mode {
@@ -214,20 +204,8 @@ fn pool_row(view: &View, index: usize, pool: &PoolView) -> Vec<Value> {
         Value::count(counts.transactions),
         Value::count(counts.errors),
         Value::count(pool.keeper.rotations),
-        Value::Text(pool.keeper.last_error.clone().or_else(|| pool.trouble.clone())),
+        Value::Text(pool.last_error().map(str::to_owned)),
     ]
-}
-
-/// A pool's figures, added up over the shards.
-fn sum(view: &View, index: usize) -> PoolCounts {
-    let parts = view.shards.iter().filter_map(|(_, shard)| shard.pools.get(index));
-    parts.fold(PoolCounts::default(), |sum, part| PoolCounts {
-        transactions: sum.transactions.saturating_add(part.counts.transactions),
-        errors: sum.errors.saturating_add(part.counts.errors),
-        waiting: sum.waiting.saturating_add(part.counts.waiting),
-        idle: sum.idle.saturating_add(part.counts.idle),
-        busy: sum.busy.saturating_add(part.counts.busy),
-    })
 }
 
 fn client_row(now: &Now, client: &ClientRow) -> Vec<Value> {
@@ -247,9 +225,9 @@ fn client_row(now: &Now, client: &ClientRow) -> Vec<Value> {
     ]
 }
 
-fn servers(view: &View) -> Vec<Vec<Value>> {
+fn servers(view: &Snapshot) -> Vec<Vec<Value>> {
     let mut rows = Vec::new();
-    for (index, pool) in view.pools.iter().enumerate() {
+    for (index, pool) in view.databases.iter().enumerate() {
         for (shard, snapshot) in &view.shards {
             let servers = snapshot.pools.get(index).map_or(&[][..], |part| &part.servers);
             rows.extend(servers.iter().map(|server| server_row(&view.now, pool, *shard, server)));
@@ -258,7 +236,7 @@ fn servers(view: &View) -> Vec<Vec<Value>> {
     rows
 }
 
-fn server_row(now: &Now, pool: &PoolView, shard: usize, server: &ServerRow) -> Vec<Value> {
+fn server_row(now: &Now, pool: &DatabaseSnapshot, shard: usize, server: &ServerRow) -> Vec<Value> {
     vec![
         Value::text(&pool.name),
         Value::count(server.generation.number()),

@@ -3,8 +3,6 @@
 pub mod logging;
 mod proxy;
 mod settings;
-mod stats;
 
 pub use proxy::{Proxy, StartError};
 pub use settings::{LogFormat, LogSettings, Settings};
-pub use stats::PoolStats;

@@ -1,4 +1,4 @@
-//! A running proxy: data threads, keepers, listeners and the console, started
+//! A running proxy: data threads, keepers, console, HTTP and listeners, started
 //! in this order and stopped in the other.
 
 use std::collections::HashMap;
@@ -10,19 +10,21 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Settings;
-use super::stats::PoolStats;
-use crate::admin::{Console, ConsolePool};
+use crate::admin::Console;
 use crate::cancel::Cancels;
 use crate::credentials::{
-    Fleet, Keeper, KeeperSnapshot, LocalSource, Source, SourceError, SourceSettings, VaultSettings,
-    VaultSource,
+    Fleet, Keeper, KeeperSnapshot, LocalSource, RotationSettings, Source, SourceError, SourceSettings,
+    VaultSettings, VaultSource,
 };
+use crate::http::{BoundHttp, HttpError, HttpServer};
 use crate::net::TlsError;
-use crate::pool::{Pool, PoolGroup, PoolSettings, ShardPort};
+use crate::pool::{Pool, PoolCounts, PoolGroup, PoolSettings, ShardPort};
 use crate::session::{Accepting, ClientPort, Crowd, ListenError, Listeners, ShardPlan};
+use crate::snapshot::{Depth, Watched, WatchedDatabase};
 
 /// The pool counts shards in the bits of one word.
 const MOST_THREADS: usize = 64;
@@ -35,6 +37,9 @@ pub enum StartError {
     /// A listener cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The HTTP listener cannot be had.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// TLS towards a database cannot be set up.
     #[error("database {database:?}: {source}")]
     Tls {
@@ -70,11 +75,15 @@ pub struct Proxy {
     databases: Vec<Database>,
     /// One for each source of users, with its name.
     keepers: Vec<(String, Keeper)>,
-    shards: Vec<ShardPort>,
     clients: Vec<ClientPort>,
+    watched: Arc<Watched>,
     threads: Vec<JoinHandle<()>>,
     accepting: Accepting,
     tcp: Option<SocketAddr>,
+    /// Where HTTP answers, and the task that does it.
+    http: Option<(SocketAddr, tokio::task::JoinHandle<()>)>,
+    /// Cancelled when somebody asks for the end by HTTP.
+    quit: CancellationToken,
     shutdown_timeout: Duration,
     console: tokio::task::JoinHandle<()>,
 }
@@ -95,6 +104,7 @@ impl Proxy {
         let threads = settings.threads.clamp(1, MOST_THREADS);
         let listeners = Listeners::bind(&settings.listen)?;
         let tcp = listeners.tcp_addr();
+        let http = BoundHttp::bind(&settings.http)?;
         let (shards, words): (Vec<_>, Vec<_>) = (0..threads).map(|_| ShardPort::new()).unzip();
 
         let (shared, issuers) = make_pools(&settings, &shards)?;
@@ -117,26 +127,16 @@ impl Proxy {
             clients.push(port);
         }
 
-        let mut databases: Vec<Database> = Vec::new();
-        let mut keepers = Vec::new();
-        for Issuer { name, source, pools } in issuers {
-            let keeper = Keeper::spawn(name.clone(), source, fleet_of(&pools), settings.rotation.clone());
-            databases.extend(pools.into_iter().map(|pool| Database { pool, keeper: keeper.clone() }));
-            keepers.push((name, keeper));
-        }
-        databases.sort_by_key(|database| database.pool.index());
-        for database in &databases {
-            tokio::spawn(tell_trouble(database.pool.clone(), database.keeper.subscribe()));
-        }
-        let watched = databases
-            .iter()
-            .map(|database| ConsolePool { pool: database.pool.clone(), keeper: database.keeper.clone() });
-        let console = Console::new(watched.collect(), shards.clone(), clients.clone());
-        let console = tokio::spawn(console.serve(console_clients));
+        let (databases, keepers) = start_keepers(issuers, &settings.rotation);
+        let watched = Arc::new(watch(&databases, &shards, &clients));
+        let console = tokio::spawn(make_console(&watched, &databases).serve(console_clients));
+        let quit = CancellationToken::new();
+        let http = http.map(|bound| serve_http(bound, &watched, &quit));
         let accepting = listeners.start(&clients, &crowd)?;
         info!(
             tcp = tcp.map(|a| a.to_string()),
             unix_dir = settings.listen.unix_dir.as_ref().map(|d| d.display().to_string()),
+            http = http.as_ref().map(|(address, _)| address.to_string()),
             threads,
             databases = databases.len(),
             version = env!("CARGO_PKG_VERSION"),
@@ -145,11 +145,13 @@ impl Proxy {
         Ok(Self {
             databases,
             keepers,
-            shards,
             clients,
+            watched,
             threads: data,
             accepting,
             tcp,
+            http,
+            quit,
             shutdown_timeout: settings.shutdown_timeout,
             console,
         })
@@ -159,6 +161,17 @@ impl Proxy {
     #[must_use]
     pub fn tcp_addr(&self) -> Option<SocketAddr> {
         self.tcp
+    }
+
+    /// Where HTTP answers, with the port that the system chose for port 0.
+    #[must_use]
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|(address, _)| *address)
+    }
+
+    /// Resolves when somebody asks for the end by HTTP: call [`Proxy::stop`] then. Cancel safe.
+    pub async fn quit_asked(&self) {
+        self.quit.cancelled().await;
     }
 
     /// The users of one database.
@@ -182,9 +195,9 @@ impl Proxy {
     }
 
     /// Figures of one database, added up over the shards.
-    pub async fn stats(&self, database: &str) -> Option<PoolStats> {
+    pub async fn stats(&self, database: &str) -> Option<PoolCounts> {
         let index = self.database(database)?.pool.index();
-        Some(PoolStats::gather(&self.shards, index).await)
+        Some(self.watched.look(Depth::Threads).await.counts(index))
     }
 
     fn database(&self, name: &str) -> Option<&Database> {
@@ -195,10 +208,20 @@ impl Proxy {
     /// and closes everything.
     pub async fn stop(self) {
         let Self {
-            databases, keepers, shards, clients, threads, accepting, shutdown_timeout, console, ..
+            databases,
+            keepers,
+            clients,
+            watched,
+            threads,
+            accepting,
+            shutdown_timeout,
+            console,
+            http,
+            ..
         } = self;
         // Joins threads that leave accept(2) at once.
         drop(accepting);
+        watched.stop();
         clients.iter().for_each(ClientPort::stop);
         let keepers = keepers.iter().map(|(name, keeper)| async move {
             let report = keeper.shutdown(shutdown_timeout).await;
@@ -216,7 +239,8 @@ impl Proxy {
         futures_util::future::join_all(keepers).await;
         // Only now, so that those who are connected can watch the users drain.
         console.abort();
-        drop((databases, clients, shards));
+        http.iter().for_each(|(_, serving)| serving.abort());
+        drop((databases, clients, watched));
         let joining = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 let _ = thread.join();
@@ -225,6 +249,47 @@ impl Proxy {
         let _ = tokio::time::timeout(LAST_WORDS, joining).await;
         info!("stopped");
     }
+}
+
+/// The databases in the order of their pools' indices, and the keepers, each with its source's name.
+fn start_keepers(
+    issuers: Vec<Issuer>,
+    rotation: &RotationSettings,
+) -> (Vec<Database>, Vec<(String, Keeper)>) {
+    let mut databases: Vec<Database> = Vec::new();
+    let mut keepers = Vec::new();
+    for Issuer { name, source, pools } in issuers {
+        let keeper = Keeper::spawn(name.clone(), source, fleet_of(&pools), rotation.clone());
+        databases.extend(pools.into_iter().map(|pool| Database { pool, keeper: keeper.clone() }));
+        keepers.push((name, keeper));
+    }
+    databases.sort_by_key(|database| database.pool.index());
+    for database in &databases {
+        tokio::spawn(tell_trouble(database.pool.clone(), database.keeper.subscribe()));
+    }
+    (databases, keepers)
+}
+
+fn watch(databases: &[Database], shards: &[ShardPort], clients: &[ClientPort]) -> Watched {
+    let each = |database: &Database| WatchedDatabase {
+        pool: database.pool.clone(),
+        keeper: database.keeper.clone(),
+    };
+    Watched::new(databases.iter().map(each).collect(), shards.to_vec(), clients.to_vec())
+}
+
+fn serve_http(
+    bound: BoundHttp,
+    watched: &Arc<Watched>,
+    quit: &CancellationToken,
+) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let server = HttpServer::new(watched.clone(), quit.clone());
+    (bound.address(), tokio::spawn(server.serve(bound)))
+}
+
+fn make_console(watched: &Arc<Watched>, databases: &[Database]) -> Console {
+    let keeper = |database: &Database| (database.pool.settings().name.clone(), database.keeper.clone());
+    Console::new(watched.clone(), databases.iter().map(keeper).collect())
 }
 
 fn start_thread(index: usize, plan: ShardPlan) -> io::Result<JoinHandle<()>> {

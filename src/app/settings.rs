@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::credentials::{CredentialsSettings, RotationSettings, VaultSettings};
+use crate::http::HttpSettings;
 use crate::pool::PoolSettings;
 use crate::session::ListenSettings;
 
@@ -11,6 +12,8 @@ use crate::session::ListenSettings;
 pub struct Settings {
     /// Where clients come in.
     pub listen: ListenSettings,
+    /// Where probes and people look in.
+    pub http: HttpSettings,
     /// Vault, if any database uses it.
     pub vault: Option<VaultSettings>,
     /// The pools and where each gets its users.

@@ -21,6 +21,7 @@ pub fn explain(loaded: &Loaded, host: &dyn Host) -> String {
     let mut report = Report { loaded, text: String::new() };
     general(&mut report, host);
     listen(&mut report, host);
+    http(&mut report);
     if let Some(vault) = &loaded.settings.vault {
         explain_vault(&mut report, vault);
     }
@@ -72,6 +73,24 @@ fn listen(report: &mut Report<'_>, host: &dyn Host) {
         bytes,
         format!("A client that prepares more than {} bytes of text is dropped.", bytes / 16),
     );
+}
+
+fn http(report: &mut Report<'_>) {
+    report.heading("http");
+    match report.loaded.settings.http.listen {
+        Some(address) => {
+            let who = if address.ip().is_loopback() { "Programs on this host" } else { "Other hosts too" };
+            let port = if address.port() == 0 { " The port is told at start." } else { "" };
+            report.item(
+                "http.listen",
+                address,
+                format!(
+                    "{who} can ask for /startupz, /livez, /readyz and /status; POST /quitquitquit from this host alone ends the proxy.{port}"
+                ),
+            );
+        }
+        None => report.item("http.listen", "none", "No HTTP: no probes and no status."),
+    }
 }
 
 fn listen_tcp(report: &mut Report<'_>, tcp: Option<SocketAddr>) {

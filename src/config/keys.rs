@@ -58,6 +58,7 @@ pub const KEYS: &[Key] = &[
         "256MiB",
         "How much text of prepared statements all clients of transaction mode may have; one client a sixteenth.",
     ),
+    key("http.listen", "address:port", "", "Address for probes and status over HTTP; absent: no HTTP."),
     key("vault.address", "URL", "VAULT_ADDR", "Where Vault or OpenBao answers."),
     key("vault.namespace", "text", "VAULT_NAMESPACE", "Namespace of every request; empty: none."),
     key("vault.ca_file", "file", "VAULT_CACERT", "CA certificates (PEM) trusted instead of the system's."),

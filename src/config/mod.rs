@@ -15,6 +15,7 @@ mod explain;
 mod explain_credentials;
 mod explain_vault;
 mod host;
+mod http;
 mod keys;
 mod links;
 mod listen;
@@ -110,6 +111,7 @@ fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &
         if uses_vault { read_vault_environment(lookup, findings) } else { VaultEnvironment::default() };
     Settings {
         listen: listen::read(&root.below("listen"), findings),
+        http: http::read(&root.below("http"), findings),
         vault: vault::read(&root.below("vault"), &environment, uses_vault, findings),
         databases: databases::read(&databases, &named, findings),
         rotation: rotation::read(&root.below("rotation"), findings),

@@ -94,6 +94,7 @@ impl Keeper {
             recover_failures: 0,
             recover_looks: 0,
             last_error: None,
+            server_error: None,
             publisher,
         };
         tokio::spawn(driver.run(inbox));
@@ -180,6 +181,7 @@ struct Driver {
     recover_failures: u32,
     recover_looks: u32,
     last_error: Option<String>,
+    server_error: Option<String>,
     publisher: watch::Sender<KeeperSnapshot>,
 }
 
@@ -256,7 +258,10 @@ impl Driver {
 
     fn take(&mut self, answer: Answer) -> Option<Event> {
         match answer {
-            Answer::Event(event) => Some(event),
+            Answer::Event(event) => {
+                self.hear(&event);
+                Some(event)
+            }
             Answer::Issued(Err(error)) => Some(Event::IssueFailed(error)),
             Answer::Issued(Ok(issued)) => Some(self.hold(issued)),
             Answer::Suspicion => {
@@ -276,6 +281,15 @@ impl Driver {
                 self.start()
             }
             Answer::StartAnyway => self.start(),
+        }
+    }
+
+    /// Whether the server answers.
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::SurveyFailed(error) => self.server_error = Some(error.to_string()),
+            Event::Surveyed(_) | Event::Verified(_) => self.server_error = None,
+            _ => {}
         }
     }
 
@@ -434,6 +448,7 @@ impl Driver {
                 state: view.state,
                 issued_at: held.map_or(SystemTime::UNIX_EPOCH, |held| held.issued_at),
                 end: view.end,
+                late_from: view.late_from,
                 renewals: view.renewals,
             }
         });
@@ -447,6 +462,7 @@ impl Driver {
                 next_issue: self.life.next_issue(),
                 failures: self.life.troubles(),
                 last_error: self.last_error.clone(),
+                server_error: self.server_error.clone(),
                 stopping: snapshot.stopping,
             };
             let changed = *snapshot != new;

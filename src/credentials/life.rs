@@ -51,6 +51,7 @@ pub(crate) struct View {
     pub(crate) id: GenerationId,
     pub(crate) state: GenerationState,
     pub(crate) end: Moment,
+    pub(crate) late_from: Moment,
     pub(crate) renewals: u32,
 }
 
@@ -146,10 +147,17 @@ impl Life {
             id: self.next_id,
             state: GenerationState::Issuing,
             end: Moment::default(),
+            late_from: Moment::default(),
             renewals: 0,
         });
-        let view =
-            |m: &Member| View { id: m.id, state: m.state(), end: m.served_end(), renewals: m.renewals };
+        let grace = if self.outage { self.rotation.outage_grace } else { Duration::ZERO };
+        let view = move |m: &Member| View {
+            id: m.id,
+            state: m.state(),
+            end: m.served_end(),
+            late_from: m.late_from(&self.rotation, grace),
+            renewals: m.renewals,
+        };
         self.members.iter().map(view).chain(issuing)
     }
 

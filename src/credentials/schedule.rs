@@ -18,6 +18,10 @@ pub(crate) const GAP: Duration = Duration::from_millis(200);
 const LATEST_ROTATION: f64 = 0.85;
 const EARLIEST_ROTATION: f64 = 0.02;
 
+/// How long before a close the waits between tries, a minute at most and a quarter of what is left,
+/// begin to shrink: four of the longest.
+const TIGHT: Duration = Duration::from_secs(240);
+
 /// The longest that is kept free before an end.
 const LONGEST_MARGIN: Duration = Duration::from_secs(5);
 
@@ -78,6 +82,14 @@ pub(crate) fn rotate_at(sent: Moment, end: Moment, rotation: &RotationSettings, 
     let share = rotation.at + rotation.jitter * (fraction - 0.5);
     let share = if share.is_finite() { share } else { RotationSettings::default().at };
     part(sent, end, share.clamp(EARLIEST_ROTATION, LATEST_ROTATION))
+}
+
+/// From when on a user that serves and has no successor is nearer to its end than the retries allow
+/// for: half of the time is gone that they have between the latest rotation and `close`, and the waits
+/// between them shrink because the end is near.
+pub(crate) fn late_from(sent: Moment, end: Moment, close: Moment, rotation: &RotationSettings) -> Moment {
+    let asked = rotate_at(sent, end, rotation, 1.0).min(close);
+    (asked + asked.until(close) / 2).max(close - TIGHT)
 }
 
 /// When to ask for more time for a user that is still needed: late enough
@@ -226,6 +238,28 @@ mod tests {
             let found = rotate_at(at(1_000), at(1_000 + life), &rotation, fraction);
             let off = found.since(at(1_000 + due)) + at(1_000 + due).since(found);
             assert!(off < Duration::from_millis(1), "{share} {jitter} {fraction} {life}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_late_once_half_of_the_time_for_retries_is_gone_or_four_long_waits_are_left() {
+        let rows = [
+            // (at, jitter, life, close, late from), in seconds
+            (0.7, 0.1, 100, 90, 82),
+            (0.3, 0.0, 100, 90, 60),
+            (0.99, 0.0, 100, 90, 87),
+            (0.7, 0.1, 3_600, 3_595, 3_355),
+            (0.7, 0.1, 86_400, 86_395, 86_155),
+            // outage_grace: the close is later than the end.
+            (0.7, 0.1, 100, 190, 132),
+            // Nothing is left.
+            (0.7, 0.1, 100, 10, 10),
+        ];
+        for (share, jitter, life, close, late) in rows {
+            let rotation = RotationSettings { at: share, jitter, ..RotationSettings::default() };
+            let found = late_from(at(5_000), at(5_000) + s(life), at(5_000) + s(close), &rotation);
+            let off = found.since(at(5_000) + s(late)) + (at(5_000) + s(late)).since(found);
+            assert!(off < s(1), "{share} {jitter} {life} {close}: {found:?}");
         }
     }
 

@@ -24,6 +24,8 @@ pub struct KeeperSnapshot {
     pub failures: u32,
     /// What went wrong last, until a new generation becomes active.
     pub last_error: Option<String>,
+    /// Why the server could not be asked for the users last time; `None` once it could.
+    pub server_error: Option<String>,
     /// No new user will come: the keeper is stopping or has stopped.
     pub stopping: bool,
 }
@@ -38,6 +40,7 @@ impl KeeperSnapshot {
             next_issue: None,
             failures: 0,
             last_error: None,
+            server_error: None,
             stopping: false,
         }
     }
@@ -64,6 +67,9 @@ pub struct GenerationSnapshot {
     pub issued_at: SystemTime,
     /// When it ends; meaningless while it is being issued.
     pub end: Moment,
+    /// From when on that is nearer than the retries for a successor allow for; meaningless while it
+    /// is being issued.
+    pub late_from: Moment,
     /// How often its lease was renewed.
     pub renewals: u32,
 }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::clock::Moment;
-use crate::credentials::{GenerationId, KeeperSnapshot};
-use crate::pool::{ClientId, PoolSnapshot, ShardSnapshot};
+use crate::credentials::{GenerationId, GenerationState, KeeperSnapshot};
+use crate::pool::{ClientId, PoolCounts, PoolSnapshot, ShardSnapshot};
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
@@ -24,6 +24,7 @@ fn generation(number: u64, state: GenerationState, end: u64) -> GenerationSnapsh
         state,
         issued_at: at(number),
         end: Moment::from_nanos(end * 1_000_000_000),
+        late_from: Moment::default(),
         renewals: 2,
     }
 }
@@ -42,7 +43,7 @@ fn client(id: u64, state: ClientState, shard: usize, since: Instant) -> ClientRo
 }
 
 /// One pool with four generations, on two shards of which the first did not answer.
-fn view() -> View {
+fn view() -> Snapshot {
     let instant = Instant::now() + Duration::from_secs(1000);
     let now = Now { boot: Moment::from_nanos(100_500_000_000), instant, wall: at(5000) };
     let since = instant - Duration::from_secs(10);
@@ -59,6 +60,7 @@ fn view() -> View {
         next_issue: None,
         failures: 0,
         last_error: None,
+        server_error: None,
         stopping: false,
     };
     let server = |generation, client: Option<u64>| ServerRow {
@@ -73,18 +75,24 @@ fn view() -> View {
         counts: PoolCounts { transactions: 7, errors: 1, waiting: 1, idle: 1, busy: 1 },
         servers: vec![server(2, Some(1)), server(3, None)],
     };
-    View {
+    Snapshot {
         now,
-        pools: vec![PoolView {
+        started: Moment::default(),
+        databases: vec![DatabaseSnapshot {
             name: "app".into(),
             mode: PoolMode::Session,
             size: 5,
             max_server_connections: 9,
             keeper,
+            active: Some(GenerationId::from_number(3)),
+            was_active: true,
             connections: BTreeMap::from([(GenerationId::from_number(2), 4)]),
             trouble: Some("no route".into()),
         }],
         shards: vec![(1, ShardSnapshot { pools: vec![part] })],
+        silent: vec![0],
+        ended: Vec::new(),
+        stopping: false,
         clients: vec![
             client(1, ClientState::Active, 0, since),
             client(2, ClientState::Waiting, 1, since),
@@ -125,7 +133,7 @@ fn every_row_has_a_value_of_the_right_type_for_each_column() {
             }
         }
     }
-    assert_eq!(View::empty().clients.len(), 0);
+    assert_eq!(Snapshot::empty().clients.len(), 0);
 }
 
 #[test]
@@ -143,7 +151,7 @@ fn generations_tell_what_is_left_of_their_lease() {
 #[test]
 fn pools_add_up_their_shards_and_clients() {
     let mut view = view();
-    let row = |view: &View| {
+    let row = |view: &Snapshot| {
         let table = Show::Pools.table(view);
         let names = table.columns.iter().map(|column| column.name);
         names.map(|name| format!("{name}={}", values(&table, name)[0])).collect::<Vec<_>>().join(" ")
@@ -156,8 +164,8 @@ fn pools_add_up_their_shards_and_clients() {
     );
     let again = view.shards[0].clone();
     view.shards.push(again);
-    view.pools[0].keeper.active = None;
-    view.pools[0].keeper.last_error = Some("Vault is sealed".into());
+    view.databases[0].keeper.active = None;
+    view.databases[0].keeper.last_error = Some("Vault is sealed".into());
     let row = row(&view);
     assert!(row.contains("generation=∅ user=∅") && row.contains("servers_idle=2"), "{row}");
     assert!(row.contains("transactions=14") && row.ends_with("last_error=Vault is sealed"), "{row}");

@@ -149,6 +149,13 @@ impl Member {
         Deadline::of_lease(self.longest, self.end)
     }
 
+    /// From when on it is nearer to its end than the retries for a successor allow for. `grace` is
+    /// what it may serve on for past its end, as things are.
+    pub(super) fn late_from(&self, rotation: &RotationSettings, grace: Duration) -> Moment {
+        let close = Deadline::of_lease(self.longest, self.end + grace).close;
+        schedule::late_from(self.end - self.longest, self.end, close, rotation)
+    }
+
     /// What ends its connections, whichever comes first, and why.
     pub(super) fn last_call(
         &self,

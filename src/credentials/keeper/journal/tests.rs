@@ -49,6 +49,7 @@ fn driver() -> Driver {
         recover_failures: 0,
         recover_looks: 0,
         last_error: None,
+        server_error: None,
         publisher: watch::channel(KeeperSnapshot::new("fake")).0,
     }
 }

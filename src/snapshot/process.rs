@@ -1,0 +1,118 @@
+//! What was gathered.
+
+use std::collections::BTreeMap;
+
+use super::now::Now;
+use crate::clock::Moment;
+use crate::credentials::{GenerationId, GenerationSnapshot, GenerationState, KeeperSnapshot};
+use crate::pool::{PoolCounts, PoolMode, ShardSnapshot};
+use crate::session::{ClientRow, ClientState};
+
+/// The process at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// That moment.
+    pub now: Now,
+    /// When the process began to serve.
+    pub started: Moment,
+    /// In the order of their indices.
+    pub databases: Vec<DatabaseSnapshot>,
+    /// Shards that answered, with their numbers.
+    pub shards: Vec<(usize, ShardSnapshot)>,
+    /// Shards that should have answered and did not.
+    pub silent: Vec<usize>,
+    /// Shards that have ended, as they do at a stop.
+    pub ended: Vec<usize>,
+    /// The process is stopping.
+    pub stopping: bool,
+    /// Clients of the shards that answered.
+    pub clients: Vec<ClientRow>,
+}
+
+/// One pool and its users at that moment.
+#[derive(Debug, Clone)]
+pub struct DatabaseSnapshot {
+    /// The name that clients ask for.
+    pub name: String,
+    /// When upstreams are given back.
+    pub mode: PoolMode,
+    /// The most connections of the active generation.
+    pub size: usize,
+    /// The most of all generations.
+    pub max_server_connections: usize,
+    /// Its users.
+    pub keeper: KeeperSnapshot,
+    /// Whose connections its clients get; `None`, and the keeper has an active one: of several that
+    /// share it this database has not taken it yet.
+    pub active: Option<GenerationId>,
+    /// Whether there ever was one.
+    pub was_active: bool,
+    /// Connections of each listed generation.
+    pub connections: BTreeMap<GenerationId, usize>,
+    /// What stands in the way of service.
+    pub trouble: Option<String>,
+}
+
+impl Snapshot {
+    /// A process without anything in it.
+    #[must_use]
+    pub fn empty() -> Self {
+        let now = Now::read();
+        Self {
+            now,
+            started: now.boot,
+            databases: Vec::new(),
+            shards: Vec::new(),
+            silent: Vec::new(),
+            ended: Vec::new(),
+            stopping: false,
+            clients: Vec::new(),
+        }
+    }
+
+    /// Figures of the database with this index, added up over the shards that answered.
+    #[must_use]
+    pub fn counts(&self, index: usize) -> PoolCounts {
+        let parts = self.shards.iter().filter_map(|(_, shard)| shard.pools.get(index));
+        parts.fold(PoolCounts::default(), |sum, part| PoolCounts {
+            transactions: sum.transactions.saturating_add(part.counts.transactions),
+            errors: sum.errors.saturating_add(part.counts.errors),
+            waiting: sum.waiting.saturating_add(part.counts.waiting),
+            idle: sum.idle.saturating_add(part.counts.idle),
+            busy: sum.busy.saturating_add(part.counts.busy),
+        })
+    }
+
+    /// How many clients of this database do that.
+    #[must_use]
+    pub fn clients_that(&self, state: ClientState, database: &str) -> usize {
+        self.clients.iter().filter(|client| client.database == database && client.state == state).count()
+    }
+
+    /// Seconds that a user has left; `None` where there is no user.
+    #[must_use]
+    pub fn expires_in(&self, generation: &GenerationSnapshot) -> Option<f64> {
+        use GenerationState::{Active, Dead, Drained, Issuing, Left, Retiring, Revoked, Verifying, Warming};
+        match generation.state {
+            Issuing | Revoked | Dead => None,
+            Verifying | Warming | Active | Retiring | Drained | Left => {
+                // Milliseconds are enough for a person, and more digits would only look exact.
+                Some((self.now.boot.until(generation.end).as_secs_f64() * 1e3).round() / 1e3)
+            }
+        }
+    }
+}
+
+impl DatabaseSnapshot {
+    /// The generation that the keeper has active, if it is listed.
+    #[must_use]
+    pub fn active_generation(&self) -> Option<&GenerationSnapshot> {
+        self.keeper.active.and_then(|id| self.keeper.generation(id))
+    }
+
+    /// What went wrong last.
+    #[must_use]
+    pub fn last_error(&self) -> Option<&str> {
+        self.keeper.last_error.as_deref().or(self.trouble.as_deref())
+    }
+}
