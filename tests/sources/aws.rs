@@ -151,7 +151,7 @@ async fn mount_aws(shop: &Shop, peer: &Peer, region: &str) {
     });
     let role = json!({
         "auth_type": "iam", "bound_iam_principal_arn": "arn:aws:iam::123456789012:role/leasehold",
-        "resolve_aws_unique_ids": false, "token_policies": "leasehold", "token_ttl": "60s",
+        "resolve_aws_unique_ids": false, "token_policies": "leasehold", "token_ttl": "20s",
     });
     mount(shop, "aws", &[("config/client", client), ("role/shop", role)]).await;
 }

@@ -23,7 +23,7 @@ async fn mount_jwt(shop: &Shop, path: &str, key: &KeyPair, audience: &str) {
     let keys = json!({ "jwt_validation_pubkeys": [key.public_key_pem()] });
     let role = json!({
         "role_type": "jwt", "user_claim": "sub", "bound_audiences": [audience],
-        "token_policies": "leasehold", "token_ttl": "60s",
+        "token_policies": "leasehold", "token_ttl": "20s",
     });
     mount_as(shop, path, "jwt", &[("config", keys), ("role/shop", role)]).await;
 }
@@ -155,7 +155,7 @@ async fn a_metadata_service_that_redirects_floods_or_refuses_is_told() {
 #[tokio::test]
 async fn a_directorys_name_and_password_log_in_and_never_lock_the_name() {
     let shop = or_skip!(Shop::open(SHORT).await);
-    let user = json!({"password": "pass word", "token_policies": "leasehold", "token_ttl": "60s"});
+    let user = json!({"password": "pass word", "token_policies": "leasehold", "token_ttl": "20s"});
     mount_as(&shop, "ldap", "userpass", &[("users/lease.hold", user)]).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("password");

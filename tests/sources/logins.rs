@@ -9,12 +9,13 @@ use leasehold::credentials::{Source as _, VaultSource};
 use rcgen::{KeyPair, SigningKey as _};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::or_skip;
 use crate::peer::{Answer, Peer};
 use crate::shop::{PATH, Shop, denied};
 use crate::support::wait::wait_for;
-use crate::support::{Ca, Leasehold, VaultOptions, wait_until};
+use crate::support::{Ca, Leasehold, Pgbench, VaultOptions, short_or_long, wait_until};
 
 /// Long enough for a loaded machine; only a hang gets there.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -44,6 +45,96 @@ pub async fn user_after(proxy: &Leasehold, before: &str) -> String {
     user.unwrap_or_else(|| panic!("nobody but {before:?} serves:\n{}", proxy.log_text()))
 }
 
+/// pgbench while users change.
+struct Load {
+    pgbench: Pgbench,
+    _script: NamedTempFile,
+}
+
+impl Load {
+    fn start(proxy: &Leasehold) -> Self {
+        let script = NamedTempFile::new().unwrap();
+        std::fs::write(script.path(), "SELECT count(*) FROM stock;\n").unwrap();
+        let seconds = short_or_long("12", "40");
+        let file = script.path().to_str().unwrap();
+        let pgbench = proxy
+            .endpoint("app")
+            .start_pgbench(&["-n", "-f", file, "-c", "2", "-R", "40", "-T", seconds, "app"]);
+        Self { pgbench, _script: script }
+    }
+
+    /// To its end: nothing failed.
+    async fn ends_clean(self, proxy: &Leasehold) {
+        let report = self.pgbench.finish().await;
+        let good =
+            report.status.success() && report.failed == 0 && report.aborted == 0 && report.processed > 0;
+        assert!(good, "{report:#?}\n{}", proxy.log_text());
+    }
+}
+
+/// The table of logins in the manual says what was seen.
+fn the_manual_says(auth: &str, own: bool, removed: &str) {
+    let method = auth.split('"').nth(1).filter(|_| auth.starts_with("method")).unwrap_or("token");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let manual = std::fs::read_to_string(file).unwrap();
+    let row = manual
+        .lines()
+        .find(|line| line.starts_with(&format!("| `{method}` |")) && line.matches('|').count() == 5);
+    let cells: Vec<&str> =
+        row.unwrap_or_else(|| panic!("no row for {method}")).split('|').map(str::trim).collect();
+    assert!(cells[3].starts_with(if own { "yes" } else { "no" }), "{cells:?}");
+    assert!(cells[4].starts_with(removed), "{cells:?}");
+}
+
+#[tokio::test]
+async fn a_role_id_and_its_secret_id_log_in() {
+    let lives = [SHORT, &[("TOKEN_TTL", "20s"), ("TOKEN_MAX_TTL", "20s")]].concat();
+    let shop = or_skip!(Shop::open(&lives).await);
+    let auth = format!(
+        "method = \"approle\"\nrole_id = {:?}\nsecret_id_file = {:?}",
+        shop.role_id,
+        shop.secret_id_file()
+    );
+    each_user_has_a_login_of_its_own(&shop, "", &auth).await;
+}
+
+/// A token that is renewed, and a file whose tokens are replaced before they end.
+#[tokio::test]
+async fn given_tokens_of_twenty_seconds_carry_a_load() {
+    let shop = or_skip!(Shop::open(SHORT).await);
+    let policy = "path \"database/creds/app\" { capabilities = [\"read\"] }\n\
+                  path \"sys/leases/renew\" { capabilities = [\"update\"] }\n\
+                  path \"sys/leases/revoke\" { capabilities = [\"update\"] }";
+    shop.vault.root(Method::PUT, "sys/policies/acl/leasehold", json!({ "policy": policy })).await;
+    let policies = json!(["default", "leasehold"]);
+    let periodic = shop.token(json!({"policies": policies, "period": "20s"})).await;
+    let short = async || shop.token(json!({"policies": policies, "ttl": "20s", "renewable": false})).await;
+    let directory = tempfile::tempdir().unwrap();
+    let sink = directory.path().join("sink");
+    let from_file = format!("method = \"token_file\"\ntoken_file = {sink:?}");
+    for auth in ["method = \"token\"", &from_file] {
+        let before = shop.tokens().await;
+        replace(&sink, &short().await);
+        let mut proxy =
+            Leasehold::run_with(&config(&shop, "", auth), &[("VAULT_TOKEN", periodic.as_str())]).await;
+        let first = user_after(&proxy, "").await;
+        let own = shop.tokens().await > before + 1;
+        let mut load = Load::start(&proxy);
+        while load.pgbench.running() {
+            replace(&sink, &short().await);
+            wait_until(Duration::from_secs(10), async || !load.pgbench.running()).await;
+        }
+        load.ends_clean(&proxy).await;
+        let users = proxy.logged("user issued").len();
+        assert!(users >= 2 && !shop.users().await.contains(&first), "{}", proxy.log_text());
+        the_manual_says(auth, own, "its lease is revoked");
+        assert_eq!(proxy.terminate().await, 0, "{}", proxy.log_text());
+        assert!(shop.no_user_remains().await, "{}", proxy.log_text());
+    }
+    let (status, _) = shop.vault.request(Method::GET, "auth/token/lookup-self", None, Some(&periodic)).await;
+    assert_eq!(status, 200);
+}
+
 /// A method that can log in again: users change, and nothing of any login is left at the end.
 async fn each_user_has_a_login_of_its_own(shop: &Shop, vault: &str, auth: &str) {
     each_user_has_a_login_of_its_own_with(shop, vault, auth, &[]).await;
@@ -59,10 +150,14 @@ pub async fn each_user_has_a_login_of_its_own_with(
     let before = shop.tokens().await;
     let mut proxy = Leasehold::run_with(&config(shop, vault, auth), env).await;
     let first = user_after(&proxy, "").await;
+    let own = shop.tokens().await > before;
+    let load = Load::start(&proxy);
     let second = user_after(&proxy, &first).await;
     // The first one ends with its own login, while the second serves.
     let gone = wait_until(PATIENCE, async || !shop.users().await.contains(&first)).await;
     assert!(gone && first != second, "{}", proxy.log_text());
+    load.ends_clean(&proxy).await;
+    the_manual_says(auth, own, "its login is revoked");
     assert_eq!(proxy.terminate().await, 0, "{}", proxy.log_text());
     assert!(shop.no_user_remains().await, "{}", proxy.log_text());
     let none_left = wait_until(PATIENCE, async || shop.tokens().await == before).await;
@@ -162,7 +257,7 @@ async fn a_token_file_that_comes_late_or_holds_a_dead_token_is_waited_for() {
 #[tokio::test]
 async fn a_user_name_and_its_password_log_in() {
     let shop = or_skip!(Shop::open(SHORT).await);
-    let user = json!({"password": "pass word", "token_policies": "leasehold", "token_ttl": "60s"});
+    let user = json!({"password": "pass word", "token_policies": "leasehold", "token_ttl": "20s"});
     mount(&shop, "userpass", &[("users/lease.hold", user)]).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("password");
@@ -176,7 +271,7 @@ async fn a_client_certificate_logs_in() {
     let ca = Ca::new();
     let options = VaultOptions { tls: Some((ca.issue(&["127.0.0.1"]), ca.file())) };
     let shop = or_skip!(Shop::open_with(SHORT, options).await);
-    let role = json!({"certificate": ca.pem(), "token_policies": "leasehold", "token_ttl": "60s"});
+    let role = json!({"certificate": ca.pem(), "token_policies": "leasehold", "token_ttl": "20s"});
     mount(&shop, "cert", &[("certs/leasehold", role)]).await;
     let client = ca.issue(&["leasehold.internal"]);
     let vault =
@@ -190,7 +285,7 @@ async fn a_signed_token_logs_in_and_is_read_anew() {
     let key = KeyPair::generate().unwrap();
     let role = json!({
         "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"],
-        "token_policies": "leasehold", "token_ttl": "60s",
+        "token_policies": "leasehold", "token_ttl": "20s",
     });
     let keys = json!({ "jwt_validation_pubkeys": [key.public_key_pem()] });
     mount(&shop, "jwt", &[("config", keys), ("role/ci", role)]).await;
@@ -240,7 +335,7 @@ async fn a_pods_service_account_logs_in() {
     });
     let role = json!({
         "bound_service_account_names": ["leasehold"], "bound_service_account_namespaces": ["shop"],
-        "token_policies": "leasehold", "token_ttl": "60s",
+        "token_policies": "leasehold", "token_ttl": "20s",
     });
     mount(&shop, "kubernetes", &[("config", config), ("role/leasehold", role)]).await;
     let account = jwt(
