@@ -134,9 +134,10 @@ impl Pool {
         self.suspicion.notify_one();
     }
 
-    /// A login failed; what is about the user (class 28) is not for clients, who know of none.
+    /// A login failed; what is about the user or its role is not for clients, who know of none.
     pub(super) fn say_no(&self, said: Option<Box<ErrorFields>>) {
-        let said = said.filter(|fields| !fields.sqlstate.starts_with("28"));
+        let said =
+            said.filter(|fields| !matches!(fields.sqlstate.get(..2).unwrap_or_default(), "28" | "42" | "22"));
         self.verdict.send_replace(Verdict::No(said));
     }
 

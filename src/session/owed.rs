@@ -107,7 +107,7 @@ impl<U> Owed<U> {
 
     /// Nothing of what is owed can keep the server from reading what is sent now.
     pub(super) fn is_clear(&self) -> bool {
-        self.entries.iter().all(|entry| entry.kind.is_cycle())
+        self.entries.iter().all(|entry| entry.kind.is_cycle() || entry.kind == Kind::CopyEnd)
     }
 
     /// All answers pass as they come.
@@ -198,7 +198,13 @@ impl<U> Owed<U> {
         if answer == b'Z' {
             self.copy_in = false;
         }
-        if over { self.pop() } else { None }
+        if !over {
+            return None;
+        }
+        let entry = self.pop();
+        // Sent for a COPY that this turned out not to be: they are passed over.
+        self.skip_copy_ends();
+        entry
     }
 
     /// The next answer is one that we make up.
@@ -387,6 +393,8 @@ mod tests {
             (">Q <G >. <C <Z", "GCZ"),
             (">Q >. <G <C <Z", "GCZ"),
             (">Q >. <C <Z >Q <C <Z", "CZCZ"),
+            (">Q >. <E <Z", "EZ"),
+            (">B >E >. <2 <C >S <Z", "2CZ"),
             // Behind a duplicate name: our own Close and Sync.
             (">p >P >S >c >s <1 <E <Z <3 <Z", "EZ"),
         ] {

@@ -70,6 +70,17 @@ pub fn scripts() -> Vec<Script> {
             &[query("COPY nosuch FROM STDIN"), data(), copy_done(), count()],
         ),
         script(
+            "copy in into nothing, and behind it what has to wait",
+            "EZCZCZ",
+            &[[
+                query("COPY nosuch FROM STDIN"),
+                copy_fail("changed my mind"),
+                query("PREPARE kept AS SELECT 1"),
+                query("DEALLOCATE kept"),
+            ]
+            .concat()],
+        ),
+        script(
             "copy in a transaction",
             "CZGCZTDCZCZTDCZ",
             &[
