@@ -86,9 +86,9 @@ fn is_setting(path: &[String]) -> bool {
 }
 
 fn is_client(path: &[String]) -> bool {
-    path.iter()
-        .skip(1)
-        .any(|name| ["ClientPort", "ClientRow", "ClientState", "ConsoleClient"].contains(&name.as_str()))
+    path.iter().skip(1).any(|name| {
+        ["ClientPort", "ClientCounts", "ClientRow", "ClientState", "ConsoleClient"].contains(&name.as_str())
+    })
 }
 
 fn is_row(path: &[String]) -> bool {

@@ -9,6 +9,7 @@ use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
 
+use super::metrics;
 use super::rules::{self, Verdict};
 use super::status::Status;
 use crate::snapshot::{Depth, Watched};
@@ -27,6 +28,7 @@ enum Page {
     Live,
     Ready,
     Status,
+    Metrics,
     Quit,
 }
 
@@ -36,6 +38,7 @@ const PAGES: &[(&str, Page, &str)] = &[
     ("/livez", Page::Live, "GET, HEAD"),
     ("/readyz", Page::Ready, "GET, HEAD"),
     ("/status", Page::Status, "GET, HEAD"),
+    ("/metrics", Page::Metrics, "GET, HEAD"),
     ("/quitquitquit", Page::Quit, "POST"),
 ];
 
@@ -70,6 +73,10 @@ pub(super) async fn answer(
             probe(&rules::ready(&snapshot, snapshot.now.boot))
         }
         Page::Status => json_of(StatusCode::OK, &Status::of(&watched.look(Depth::Clients).await)),
+        Page::Metrics => match metrics::text_of(watched.look(Depth::Counts).await) {
+            Ok(text) => page_of(StatusCode::OK, metrics::CONTENT_TYPE, text.into()),
+            Err(error) => json_of(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": error.to_string() })),
+        },
         Page::Quit => json_of(StatusCode::OK, &json!({ "stopping": true })),
     };
     Answer { response, quit: page == Page::Quit }
@@ -113,9 +120,13 @@ fn json_of(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> 
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, b"{}".to_vec()),
     };
     text.push(b'\n');
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+    page_of(status, "application/json", text.into())
+}
+
+fn page_of(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -133,6 +144,7 @@ mod tests {
             (far, "HEAD", "/readyz", Ok(Page::Ready)),
             (far, "GET", "/startupz", Ok(Page::Startup)),
             (far, "GET", "/status", Ok(Page::Status)),
+            (far, "GET", "/metrics", Ok(Page::Metrics)),
             (near, "POST", "/status", Err(get)),
             (near, "DELETE", "/livez", Err(get)),
             (near, "GET", "/", Err(Refusal::NoPage)),

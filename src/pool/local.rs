@@ -54,6 +54,8 @@ pub struct LocalPool {
     pub(super) seen: Cell<Option<GenerationId>>,
     /// The most connections that clients held at once since the last switch.
     pub(super) most_used: Cell<usize>,
+    checkouts: Cell<u64>,
+    queries: Cell<u64>,
     transactions: Cell<u64>,
     errors: Cell<u64>,
 }
@@ -101,6 +103,8 @@ impl LocalPool {
             patient: Cell::new(false),
             seen: Cell::new(None),
             most_used: Cell::new(0),
+            checkouts: Cell::new(0),
+            queries: Cell::new(0),
             transactions: Cell::new(0),
             errors: Cell::new(0),
         })
@@ -165,11 +169,6 @@ impl LocalPool {
     /// Takes a connection back that stands between transactions at a message
     /// boundary. One of a retired generation is closed.
     pub fn give_back(self: &Rc<Self>, conn: Conn) {
-        self.transactions.set(self.transactions.get().wrapping_add(1));
-        self.put_back(conn);
-    }
-
-    fn put_back(self: &Rc<Self>, conn: Conn) {
         conn.tether().release();
         if conn.tether().cancelling() {
             self.park(conn);
@@ -198,9 +197,13 @@ impl LocalPool {
         });
     }
 
-    /// Counts a transaction that ended without giving its connection back.
-    pub fn count_transaction(&self) {
-        self.transactions.set(self.transactions.get().wrapping_add(1));
+    /// Counts a client's query that was answered, and the transaction if that ended with it.
+    #[inline]
+    pub fn count_answer(&self, ends_transaction: bool) {
+        self.queries.set(self.queries.get().wrapping_add(1));
+        if ends_transaction {
+            self.transactions.set(self.transactions.get().wrapping_add(1));
+        }
     }
 
     /// Counts an error that the server sent.
@@ -257,6 +260,7 @@ impl LocalPool {
     }
 
     fn note_use(&self) {
+        self.checkouts.set(self.checkouts.get().wrapping_add(1));
         let free = self.idle.borrow().len().saturating_add(self.warm.borrow().len());
         let used = self.registry.len().saturating_sub(free);
         if used > self.most_used.get() {
@@ -411,6 +415,8 @@ impl LocalPool {
     pub fn counts(&self) -> PoolCounts {
         let busy = self.registry.all().iter().filter(|tether| tether.holder().is_some()).count();
         PoolCounts {
+            checkouts: self.checkouts.get(),
+            queries: self.queries.get(),
             transactions: self.transactions.get(),
             errors: self.errors.get(),
             waiting: self.places.borrow().len(),
@@ -438,7 +444,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         match self.owner.outcome.borrow_mut().take() {
-            Some(Ok(conn)) => self.local.put_back(conn),
+            Some(Ok(conn)) => self.local.give_back(conn),
             Some(Err(_)) => {}
             None => self.local.places.borrow_mut().leave(self.ticket),
         }

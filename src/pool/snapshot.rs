@@ -18,10 +18,30 @@ pub struct PoolSnapshot {
     pub servers: Vec<ServerRow>,
 }
 
+impl PoolCounts {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        Self {
+            checkouts: self.checkouts.saturating_add(other.checkouts),
+            queries: self.queries.saturating_add(other.queries),
+            transactions: self.transactions.saturating_add(other.transactions),
+            errors: self.errors.saturating_add(other.errors),
+            waiting: self.waiting.saturating_add(other.waiting),
+            idle: self.idle.saturating_add(other.idle),
+            busy: self.busy.saturating_add(other.busy),
+        }
+    }
+}
+
 /// What one shard did for a pool, and what it has now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PoolCounts {
-    /// Transactions finished.
+    /// Connections handed to clients.
+    pub checkouts: u64,
+    /// Queries of clients answered: a Query, a FunctionCall, or all up to a Sync.
+    pub queries: u64,
+    /// Of those, the ones that left no transaction open.
     pub transactions: u64,
     /// ErrorResponses that the server sent.
     pub errors: u64,

@@ -111,7 +111,10 @@ impl Relay {
     fn hear(&mut self, answer: Answer) -> Result<(), End> {
         if self.session_mode {
             match answer {
-                Answer::Ready(status) => self.exchange.ready(status.unwrap_or(Status::Failed)),
+                Answer::Ready(status) => {
+                    self.exchange.ready(status.unwrap_or(Status::Failed));
+                    self.local.count_answer(status == Some(Status::Idle));
+                }
                 Answer::CopyIn => self.exchange.copy_in(),
                 Answer::Error(fields) => self.server_failed(&fields),
                 Answer::Complete(_) | Answer::Parameter(_) | Answer::Step(_) => {}
@@ -127,7 +130,7 @@ impl Relay {
                 let role = self.local.pool().settings().upstream.role.as_deref();
                 if self.mine.ready(conn, role, |profile| profiles.shared(&profile)) {
                     self.exchange.ready(status.unwrap_or(Status::Failed));
-                    self.client_answered();
+                    self.client_answered(status == Some(Status::Idle));
                 } else if self.mine.is_broken() {
                     return Err(End::Refused(refusal::align_failed()));
                 }
@@ -157,7 +160,7 @@ impl Relay {
 
     /// A request is over; if it is to be sent once more, it comes before what has been read.
     #[inline]
-    fn client_answered(&mut self) {
+    fn client_answered(&mut self, ends_transaction: bool) {
         if self.again.is_refused() {
             let mut ahead = BytesMut::from(&self.again.take()[..]);
             ahead.extend_from_slice(&self.ahead);
@@ -165,6 +168,7 @@ impl Relay {
             self.needed = SHORTEST;
         } else {
             self.again.answered();
+            self.local.count_answer(ends_transaction);
         }
     }
 

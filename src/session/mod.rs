@@ -39,5 +39,5 @@ pub use listen_settings::ListenSettings;
 pub use listener::{Accepting, ListenError, Listeners};
 pub use plan::ShardPlan;
 pub use port::{ClientPort, ConsoleClient};
-pub use roll::{ClientRow, ClientState};
+pub use roll::{ClientCounts, ClientRow, ClientState};
 pub use shard::Shard;

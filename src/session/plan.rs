@@ -68,6 +68,9 @@ async fn admit(shard: &Rc<Shard>, mut messages: mpsc::UnboundedReceiver<ClientMe
             ClientMessage::Snapshot { reply } => {
                 let _ = reply.send(shard.rows());
             }
+            ClientMessage::Counts { reply } => {
+                let _ = reply.send(shard.counts());
+            }
         }
     }
 }

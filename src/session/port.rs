@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::roll::ClientRow;
+use super::roll::{ClientCounts, ClientRow};
 use crate::cancel::Registration;
 use crate::net::Detached;
 use crate::wire::{ProtocolVersion, StartupParams};
@@ -14,6 +14,7 @@ pub(super) enum ClientMessage {
     Accept { stream: Detached, address: Option<SocketAddr> },
     Stop,
     Snapshot { reply: oneshot::Sender<Vec<ClientRow>> },
+    Counts { reply: oneshot::Sender<Vec<ClientCounts>> },
 }
 
 /// Where clients are brought to a shard.
@@ -40,6 +41,13 @@ impl ClientPort {
     pub async fn snapshot(&self) -> Vec<ClientRow> {
         let (reply, answer) = oneshot::channel();
         let _ = self.0.send(ClientMessage::Snapshot { reply });
+        answer.await.unwrap_or_default()
+    }
+
+    /// How many there are, by database; empty if the shard has ended.
+    pub async fn counts(&self) -> Vec<ClientCounts> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.0.send(ClientMessage::Counts { reply });
         answer.await.unwrap_or_default()
     }
 }

@@ -270,6 +270,7 @@ impl Relay {
             return true;
         }
         if self.mine.stays() {
+            self.cell.pinned.set(!self.mine.has_doubt());
             return self.mine.has_doubt();
         }
         self.let_go();
@@ -347,6 +348,7 @@ impl Relay {
     /// Gives the upstream back, or closes it where the books are in doubt.
     fn let_go(&mut self) {
         self.cell.state.set(ClientState::Idle);
+        self.cell.pinned.set(false);
         // An idle client holds no buffer: these are empty, but may have been large.
         self.to_server = BytesMut::new();
         if self.to_client.is_empty() {
@@ -356,7 +358,6 @@ impl Relay {
         self.again.rests();
         let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) else { return };
         if self.exchange.uncertain() || std::mem::take(&mut self.server_said) {
-            self.local.count_transaction();
             conn.close();
         } else {
             self.local.give_back(conn);

@@ -40,6 +40,33 @@ pub struct ClientRow {
     pub shard: usize,
 }
 
+/// How many clients of one database do what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientCounts {
+    /// The database they asked for.
+    pub database: String,
+    /// Clients that hold no upstream.
+    pub idle: u64,
+    /// Clients that wait for one.
+    pub waiting: u64,
+    /// Clients that hold one.
+    pub active: u64,
+    /// Of those, clients that keep it between transactions.
+    pub pinned: u64,
+}
+
+impl ClientCounts {
+    pub(super) fn count(&mut self, cell: &ClientCell) {
+        let count = match cell.state.get() {
+            ClientState::Idle => &mut self.idle,
+            ClientState::Waiting => &mut self.waiting,
+            ClientState::Active => &mut self.active,
+        };
+        *count = count.saturating_add(1);
+        self.pinned = self.pinned.saturating_add(u64::from(cell.pinned.get()));
+    }
+}
+
 /// A client as others on its thread see it.
 #[derive(Debug)]
 pub(super) struct ClientCell {
@@ -49,6 +76,8 @@ pub(super) struct ClientCell {
     pub(super) application_name: String,
     pub(super) address: Option<SocketAddr>,
     pub(super) state: Cell<ClientState>,
+    /// It keeps its upstream between transactions.
+    pub(super) pinned: Cell<bool>,
     pub(super) since: Instant,
     pub(super) waker: Waker,
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use super::crowd::Crowd;
 use super::port::ConsoleClient;
 use super::profiles::Profiles;
-use super::roll::{ClientCell, ClientRow};
+use super::roll::{ClientCell, ClientCounts, ClientRow};
 use super::texts::Serials;
 use crate::cancel::Cancels;
 use crate::pool::{ClientId, PoolShard, Profile};
@@ -98,6 +98,23 @@ impl Shard {
             shard: self.index,
         };
         sorted.values().map(row).collect()
+    }
+
+    /// Clients by database: no list of them is made.
+    pub(super) fn counts(&self) -> Vec<ClientCounts> {
+        let mut found: Vec<ClientCounts> = Vec::new();
+        for cell in self.clients.borrow().values() {
+            match found.iter_mut().find(|counts| counts.database == cell.database) {
+                Some(counts) => counts.count(cell),
+                None => {
+                    let mut counts =
+                        ClientCounts { database: cell.database.clone(), ..ClientCounts::default() };
+                    counts.count(cell);
+                    found.push(counts);
+                }
+            }
+        }
+        found
     }
 }
 

@@ -6,7 +6,7 @@ use super::now::Now;
 use crate::clock::Moment;
 use crate::credentials::{GenerationId, GenerationSnapshot, GenerationState, KeeperSnapshot};
 use crate::pool::{PoolCounts, PoolMode, ShardSnapshot};
-use crate::session::{ClientRow, ClientState};
+use crate::session::{ClientCounts, ClientRow, ClientState};
 
 /// The process at one moment.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub stopping: bool,
     /// Clients of the shards that answered.
     pub clients: Vec<ClientRow>,
+    /// How many there are, by database and shard, where only that was asked for.
+    pub client_counts: Vec<ClientCounts>,
 }
 
 /// One pool and its users at that moment.
@@ -67,6 +69,7 @@ impl Snapshot {
             ended: Vec::new(),
             stopping: false,
             clients: Vec::new(),
+            client_counts: Vec::new(),
         }
     }
 
@@ -74,13 +77,7 @@ impl Snapshot {
     #[must_use]
     pub fn counts(&self, index: usize) -> PoolCounts {
         let parts = self.shards.iter().filter_map(|(_, shard)| shard.pools.get(index));
-        parts.fold(PoolCounts::default(), |sum, part| PoolCounts {
-            transactions: sum.transactions.saturating_add(part.counts.transactions),
-            errors: sum.errors.saturating_add(part.counts.errors),
-            waiting: sum.waiting.saturating_add(part.counts.waiting),
-            idle: sum.idle.saturating_add(part.counts.idle),
-            busy: sum.busy.saturating_add(part.counts.busy),
-        })
+        parts.fold(PoolCounts::default(), |sum, part| sum.and(&part.counts))
     }
 
     /// How many clients of this database do that.

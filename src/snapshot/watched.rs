@@ -25,7 +25,9 @@ pub enum Depth {
     Users,
     /// Also what every data thread has, and whether it answers at all.
     Threads,
-    /// Also every client.
+    /// Also how many clients there are.
+    Counts,
+    /// Instead of that, every client.
     Clients,
 }
 
@@ -59,9 +61,12 @@ impl Watched {
     /// Asks everybody at once; takes at most a second. Cancel safe.
     pub async fn look(&self, depth: Depth) -> Snapshot {
         let shards = if depth >= Depth::Threads { &self.shards[..] } else { &[] };
-        let clients = if depth >= Depth::Clients { &self.clients[..] } else { &[] };
-        let clients = clients.iter().map(|port| timeout(PATIENCE, port.snapshot()));
-        let (shards, clients) = tokio::join!(join_all(shards.iter().map(ask)), join_all(clients));
+        let rows = if depth == Depth::Clients { &self.clients[..] } else { &[] };
+        let rows = rows.iter().map(|port| timeout(PATIENCE, port.snapshot()));
+        let counts = if depth == Depth::Counts { &self.clients[..] } else { &[] };
+        let counts = counts.iter().map(|port| timeout(PATIENCE, port.counts()));
+        let shards = join_all(shards.iter().map(ask));
+        let (shards, clients, counts) = tokio::join!(shards, join_all(rows), join_all(counts));
         let mut snapshot = Snapshot {
             now: Now::read(),
             started: self.started,
@@ -71,6 +76,7 @@ impl Watched {
             ended: Vec::new(),
             stopping: self.stopping.load(Ordering::Acquire),
             clients: clients.into_iter().flatten().flatten().collect(),
+            client_counts: counts.into_iter().flatten().flatten().collect(),
         };
         for (shard, word) in shards.into_iter().enumerate() {
             match word {

@@ -72,7 +72,14 @@ fn view() -> Snapshot {
         opened: since,
     };
     let part = PoolSnapshot {
-        counts: PoolCounts { transactions: 7, errors: 1, waiting: 1, idle: 1, busy: 1 },
+        counts: PoolCounts {
+            transactions: 7,
+            errors: 1,
+            waiting: 1,
+            idle: 1,
+            busy: 1,
+            ..PoolCounts::default()
+        },
         servers: vec![server(2, Some(1)), server(3, None)],
     };
     Snapshot {
@@ -93,6 +100,7 @@ fn view() -> Snapshot {
         silent: vec![0],
         ended: Vec::new(),
         stopping: false,
+        client_counts: Vec::new(),
         clients: vec![
             client(1, ClientState::Active, 0, since),
             client(2, ClientState::Waiting, 1, since),

@@ -139,6 +139,7 @@ impl World {
             application_name: String::new(),
             address: None,
             state: Cell::new(ClientState::Idle),
+            pinned: Cell::new(false),
             since: Instant::now(),
             waker: Waker::noop().clone(),
         };

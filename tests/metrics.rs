@@ -1,0 +1,213 @@
+//! /metrics of the real binary, beside a real PostgreSQL and a real Vault.
+
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs)] // panicking is how a test fails
+
+#[path = "metrics/exposition.rs"]
+mod exposition;
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use exposition::Exposition;
+use support::ports::Port;
+use support::wait::wait_for;
+use support::{Leasehold, Missing, Postgres, wait_until};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Long enough for a loaded machine; only a hang gets there.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One path of a proxy's HTTP: status, head and body.
+async fn get(port: u16, path: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: proxy\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_lowercase(), body.to_owned())
+}
+
+async fn scrape(port: u16) -> (Exposition, String) {
+    let (status, head, text) = get(port, "/metrics").await;
+    assert_eq!(status, 200, "{text}");
+    assert!(
+        head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{head}"
+    );
+    (Exposition::parse(&text), text)
+}
+
+/// A PostgreSQL, and a proxy with users of its own making before it.
+struct House {
+    postgres: Postgres,
+    proxy: Leasehold,
+    http: Port,
+    admin_url: String,
+    _directory: TempDir,
+}
+
+impl House {
+    async fn open(database: &str) -> Result<Self, Missing> {
+        let postgres = Postgres::start().await?;
+        let directory = tempfile::tempdir().unwrap();
+        let (file, admin_url, http) =
+            (directory.path().join("admin-url"), postgres.admin_url(), Port::claim());
+        std::fs::write(&file, &admin_url).unwrap();
+        let creation =
+            r#"CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"#;
+        let config = format!(
+            "threads = 2\n[http]\nlisten = \"127.0.0.1:{}\"\n[databases.{database:?}]\nhost = \"127.0.0.1\"\n\
+             port = {}\ndbname = \"postgres\"\nsslmode = \"disable\"\npool_size = 3\n\
+             checkout_timeout = \"2s\"\n[databases.{database:?}.credentials]\nsource = \"local\"\n\
+             admin_url_file = {file:?}\ncreation_statements = [{creation:?}]\ndefault_ttl = \"10m\"\n",
+            http.number(),
+            postgres.port(),
+        );
+        let proxy = Leasehold::run(&config).await;
+        let house = Self { postgres, proxy, http, admin_url, _directory: directory };
+        let ready = async || get(house.http.number(), "/readyz").await.0 == 200;
+        assert!(wait_until(PATIENCE, ready).await, "{}", house.proxy.log_text());
+        Ok(house)
+    }
+
+    async fn scrape(&self) -> Exposition {
+        scrape(self.http.number()).await.0
+    }
+
+    /// The first scrape for which this holds.
+    async fn becomes(&self, what: &str, holds: impl Fn(&Exposition) -> bool) -> Exposition {
+        let found = wait_for(PATIENCE, async || Some(self.scrape().await).filter(&holds)).await;
+        found.unwrap_or_else(|| panic!("never: {what}\n{}", self.proxy.log_text()))
+    }
+
+    async fn rotate(&self, times: u32) {
+        for _ in 0..times {
+            let before = self.scrape().await.sum("leasehold_rotations_total", &[]);
+            let console = self.proxy.endpoint("leasehold").connect().await;
+            console.simple_query("ROTATE app").await.unwrap();
+            self.becomes("a rotation", |seen| seen.sum("leasehold_rotations_total", &[]) > before).await;
+        }
+    }
+
+    async fn close(mut self) {
+        assert_eq!(self.proxy.terminate().await, 0, "{}", self.proxy.log_text());
+    }
+}
+
+const APP: &[(&str, &str)] = &[("database", "app")];
+
+#[tokio::test]
+async fn after_n_transactions_the_figures_say_n_and_who_is_there() {
+    let house = or_skip!(House::open("app").await);
+    let first = house.scrape().await;
+    assert_eq!(first.value("leasehold_transactions_total", APP), 0.0);
+    assert_eq!(first.value("leasehold_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
+    assert_eq!((first.value("leasehold_ready", APP), first.sum("leasehold_not_ready", APP)), (1.0, 0.0));
+    let left = first.value("leasehold_generation_expires_seconds", APP);
+    assert!(left > 300.0 && left <= 600.0, "{left}");
+
+    let script = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(script.path(), "SELECT 1;\n").unwrap();
+    let file = script.path().to_str().unwrap();
+    let load =
+        house.proxy.endpoint("app").pgbench(&["-n", "-f", file, "-c", "4", "-j", "1", "-t", "50"]).await;
+    load.assert_clean();
+    let busy = house.proxy.endpoint("app").connect().await;
+    busy.batch_execute("BEGIN").await.unwrap();
+    let tied = house.proxy.endpoint("app").connect().await;
+    tied.batch_execute("CREATE TEMP TABLE t (n int)").await.unwrap();
+    let idle = house.proxy.endpoint("app").connect().await;
+    idle.simple_query("SELECT 1").await.unwrap();
+    let seen = house
+        .becomes("all at rest", |seen| {
+            seen.sum("leasehold_clients", APP) == 3.0 && seen.sum("leasehold_pinned_clients", APP) == 1.0
+        })
+        .await;
+    // 200 of pgbench, the table, the idle client's; BEGIN is answered and ends none.
+    assert_eq!(seen.value("leasehold_transactions_total", APP), 202.0);
+    assert_eq!(seen.value("leasehold_queries_total", APP), 203.0);
+    assert!(seen.value("leasehold_checkouts_total", APP) >= 203.0);
+    let clients = |state| seen.value("leasehold_clients", &[("database", "app"), ("state", state)]);
+    assert_eq!((clients("active"), clients("waiting")), (2.0, 0.0));
+    let held = [("database", "app"), ("state", "active"), ("generation_state", "active")];
+    assert_eq!(seen.value("leasehold_connections", &held), 2.0);
+    assert_eq!(seen.value("leasehold_pool_size", APP), 3.0);
+    assert!(seen.value("process_cpu_seconds_total", &[]) > 0.0);
+    assert!(seen.value("process_resident_memory_bytes", &[]) > 1e6);
+    assert!(seen.value("process_open_fds", &[]) > 5.0);
+    busy.batch_execute("COMMIT").await.unwrap();
+    house.close().await;
+}
+
+#[tokio::test]
+async fn rotations_show_and_add_no_series_and_no_secret() {
+    let house = or_skip!(House::open("app").await);
+    let client = house.proxy.endpoint("app").connect().await;
+    client.simple_query("SELECT 1").await.unwrap();
+    house.rotate(1).await;
+    let before = house.scrape().await.series();
+    house.rotate(3).await;
+    client.simple_query("SELECT 1").await.unwrap();
+    let (seen, text) = scrape(house.http.number()).await;
+    assert_eq!(seen.series(), before);
+
+    let console = house.proxy.endpoint("leasehold").connect().await;
+    let rows = console.query("SHOW GENERATIONS", &[]).await.unwrap();
+    assert!(rows.len() >= 4);
+    let mut secrets: Vec<String> = house.admin_url.split(['@', ':', '/']).map(str::to_owned).collect();
+    secrets.retain(|part| part.len() > 8);
+    for row in &rows {
+        secrets.extend([row.get::<_, String>("user"), row.get::<_, String>("lease_id")]);
+    }
+    secrets.extend(house.postgres.roles_like("lh-%").await);
+    secrets.extend(["127.0.0.1".to_owned(), "anyone".to_owned()]);
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        assert!(!text.contains(secret.as_str()), "{secret} in {text}");
+    }
+    eprintln!("{} series of {} metrics, {} bytes", before.len(), seen.families.len(), text.len());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_database_of_any_name_is_a_valid_label() {
+    let name = "a\"b\\c{d}";
+    let house = or_skip!(House::open(name).await);
+    assert_eq!(house.scrape().await.value("leasehold_ready", &[("database", name)]), 1.0);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_manual_has_every_metric_with_type_labels_and_unit() {
+    let house = or_skip!(House::open("app").await);
+    let seen = house.scrape().await;
+    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/http.md")).unwrap();
+    let rows = manual.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let &[name, kind, labels, unit, meaning] = cells.as_slice() else { return None };
+        let name = name.strip_prefix('`')?.strip_suffix('`')?;
+        Some((name, (kind, labels, unit, meaning)))
+    });
+    let mut rows: BTreeMap<&str, _> = rows.collect();
+    for (name, family) in &seen.families {
+        let suffix = match family.kind.as_str() {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let name = format!("{name}{suffix}");
+        let found = rows.remove(name.as_str());
+        let (kind, labels, unit, meaning) = found.unwrap_or_else(|| panic!("{name} is not in docs/http.md"));
+        assert_eq!((kind, unit), (family.kind.as_str(), family.unit.as_str()), "{name}");
+        assert!(!meaning.is_empty(), "{name}");
+        if !family.samples.is_empty() {
+            let told: BTreeSet<&str> = labels.split(", ").filter(|label| !label.is_empty()).collect();
+            assert_eq!(told, family.labels(), "{name}");
+        }
+    }
+    assert!(rows.is_empty(), "in docs/http.md and nowhere else: {:?}", rows.keys());
+    house.close().await;
+}
