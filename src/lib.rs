@@ -25,7 +25,7 @@
 //!      net ─► wire                         sockets, TLS ─► protocol 3 as bytes
 //! ```
 //!
-//! `secret` and `clock` are leaves that every room may use.
+//! `secret`, `clock` and `histogram` are leaves that every room may use.
 
 // Of production code; a test may tell a long story (clippy.toml has the limit).
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
@@ -37,6 +37,7 @@ pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod demo;
+pub mod histogram;
 pub mod http;
 pub mod net;
 pub mod pool;

@@ -173,6 +173,54 @@ async fn rotations_show_and_add_no_series_and_no_secret() {
 }
 
 #[tokio::test]
+async fn waits_errors_bytes_and_statements_are_counted() {
+    let house = or_skip!(House::open("app").await);
+    let endpoint = house.proxy.endpoint("app");
+    let client = endpoint.connect().await;
+    for sql in ["SELECT 1/0", "SELECT nothing", "DO $$ BEGIN RAISE 'x' USING ERRCODE = 'ZZ123'; END $$"] {
+        assert!(client.simple_query(sql).await.is_err());
+    }
+    let statement = client.prepare("SELECT repeat('x', $1)").await.unwrap();
+    let text: String = client.query_one(&statement, &[&100_000]).await.unwrap().get(0);
+    assert_eq!(text.len(), 100_000);
+    let seen = house.scrape().await;
+    let errors =
+        |class| seen.value("leasehold_errors_total", &[("database", "app"), ("sqlstate_class", class)]);
+    assert_eq!((errors("22"), errors("42"), errors("other")), (1.0, 1.0, 1.0));
+    assert_eq!(seen.sum("leasehold_errors_total", APP), 3.0);
+    let bytes = |from| seen.value("leasehold_received_bytes_total", &[("database", "app"), ("from", from)]);
+    assert!((100_000.0..110_000.0).contains(&bytes("server")), "{}", bytes("server"));
+    assert!((100.0..2_000.0).contains(&bytes("client")), "{}", bytes("client"));
+    assert_eq!(seen.value("leasehold_prepared_statements", APP), 1.0);
+
+    // All three connections are held; one client waits and gets one, one waits in vain.
+    let waited = seen.value("leasehold_checkout_wait_seconds_count", APP);
+    let mut holders = Vec::new();
+    for _ in 0..3 {
+        let holder = endpoint.connect().await;
+        holder.batch_execute("BEGIN").await.unwrap();
+        holders.push(holder);
+    }
+    let opened = house.scrape().await.value("leasehold_checkout_wait_seconds_count", APP);
+    assert!((waited..=waited + 3.0).contains(&opened));
+    let waiting = tokio::spawn(async move { client.simple_query("SELECT 1").await.map(drop) });
+    let clients = [("database", "app"), ("state", "waiting")];
+    house.becomes("a client that waits", |seen| seen.sum("leasehold_clients", &clients) == 1.0).await;
+    holders[0].batch_execute("COMMIT").await.unwrap();
+    waiting.await.unwrap().unwrap();
+    holders[0].batch_execute("BEGIN").await.unwrap();
+    let vain = endpoint.connect().await;
+    assert_eq!(vain.simple_query("SELECT 1").await.unwrap_err().code().unwrap().code(), "53300");
+    let seen = house.scrape().await;
+    // The holder that came back at once may have had to wait a moment too.
+    let waits = seen.value("leasehold_checkout_wait_seconds_count", APP) - opened;
+    assert!((1.0..=2.0).contains(&waits), "{waits}");
+    assert!(seen.value("leasehold_checkout_wait_seconds_sum", APP) > 0.0);
+    assert_eq!(seen.value("leasehold_checkout_timeouts_total", APP), 1.0);
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_database_of_any_name_is_a_valid_label() {
     let name = "a\"b\\c{d}";
     let house = or_skip!(House::open(name).await);

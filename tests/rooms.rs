@@ -42,7 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Every room may use these, and they use nothing.
-const LEAVES: &[&str] = &["secret", "clock"];
+const LEAVES: &[&str] = &["secret", "clock", "histogram"];
 
 /// These name their neighbours and nothing behind them.
 const NO_FURTHER: &[&str] = &["main", "demo", "config", "http", "credentials"];

@@ -165,6 +165,8 @@ pub(super) struct Tether {
     waker: RefCell<Option<Waker>>,
     cut: Cell<Option<CutReason>>,
     cancels: Cell<u32>,
+    /// Statements that are prepared there, as of when it was given back last.
+    pub(super) prepared: Cell<usize>,
     pub(super) cancels_done: Notify,
 }
 
@@ -245,6 +247,7 @@ impl Registry {
             waker: RefCell::new(None),
             cut: Cell::new(None),
             cancels: Cell::new(0),
+            prepared: Cell::new(0),
             cancels_done: Notify::new(),
         });
         self.tethers.borrow_mut().insert(id, tether.clone());

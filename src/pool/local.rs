@@ -14,6 +14,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::classes::ErrorClasses;
 use super::conn::{CancelDone, ClientId, Conn, DetachedConn, Registry, ServerRow, Tether};
 use super::hunger::{Sight, gives};
 use super::message::ShardMessage;
@@ -23,6 +24,7 @@ use super::settings::PoolMode;
 use super::shared::Pool;
 use super::snapshot::PoolCounts;
 use crate::credentials::{CutReason, GenerationId};
+use crate::histogram::Histogram;
 use crate::upstream::cancel;
 
 /// How long a CancelRequest may take.
@@ -58,12 +60,18 @@ pub struct LocalPool {
     queries: Cell<u64>,
     transactions: Cell<u64>,
     errors: Cell<u64>,
+    error_classes: RefCell<ErrorClasses>,
+    waits: RefCell<Histogram>,
+    timeouts: Cell<u64>,
+    from_clients: Cell<u64>,
+    from_servers: Cell<u64>,
 }
 
 /// A waiting client, as the queue reaches it.
 #[derive(Debug)]
 pub(super) struct Owner {
     client: ClientId,
+    since: Instant,
     waker: RefCell<Waker>,
     outcome: RefCell<Option<Result<Conn, CheckoutError>>>,
 }
@@ -107,6 +115,11 @@ impl LocalPool {
             queries: Cell::new(0),
             transactions: Cell::new(0),
             errors: Cell::new(0),
+            error_classes: RefCell::default(),
+            waits: RefCell::default(),
+            timeouts: Cell::new(0),
+            from_clients: Cell::new(0),
+            from_servers: Cell::new(0),
         })
     }
 
@@ -159,9 +172,10 @@ impl LocalPool {
     /// Queues up for a connection with this profile.
     #[must_use]
     pub fn wait(self: &Rc<Self>, client: ClientId, key: &Arc<Profile>, waker: &Waker) -> Waiting {
-        let owner =
-            Rc::new(Owner { client, waker: RefCell::new(waker.clone()), outcome: RefCell::new(None) });
-        let ticket = self.places.borrow_mut().join(key.clone(), Instant::now(), owner.clone());
+        let since = Instant::now();
+        let (waker, outcome) = (RefCell::new(waker.clone()), RefCell::new(None));
+        let owner = Rc::new(Owner { client, since, waker, outcome });
+        let ticket = self.places.borrow_mut().join(key.clone(), since, owner.clone());
         self.feed();
         Waiting { local: self.clone(), owner, ticket }
     }
@@ -170,6 +184,7 @@ impl LocalPool {
     /// boundary. One of a retired generation is closed.
     pub fn give_back(self: &Rc<Self>, conn: Conn) {
         conn.tether().release();
+        conn.tether().prepared.set(conn.prepared.len());
         if conn.tether().cancelling() {
             self.park(conn);
         } else {
@@ -207,8 +222,21 @@ impl LocalPool {
     }
 
     /// Counts an error that the server sent.
-    pub fn count_error(&self) {
+    pub fn count_error(&self, sqlstate: &str) {
         self.errors.set(self.errors.get().wrapping_add(1));
+        self.error_classes.borrow_mut().count(sqlstate);
+    }
+
+    /// Counts what was read from a client.
+    #[inline]
+    pub fn count_from_client(&self, bytes: usize) {
+        self.from_clients.set(self.from_clients.get().wrapping_add(bytes as u64));
+    }
+
+    /// Counts what was read from the server.
+    #[inline]
+    pub fn count_from_server(&self, bytes: usize) {
+        self.from_servers.set(self.from_servers.get().wrapping_add(bytes as u64));
     }
 
     /// Cancels what a connection runs, then closes it.
@@ -271,6 +299,7 @@ impl LocalPool {
     fn hand_over(&self, conn: Conn, owner: &Owner) {
         conn.tether().hold(owner.client, &owner.waker.borrow());
         self.note_use();
+        self.waits.borrow_mut().observe(owner.since.elapsed());
         owner.settle(Ok(conn));
     }
 
@@ -395,6 +424,7 @@ impl LocalPool {
         let expired = self.places.borrow_mut().expired(Instant::now(), limit);
         for (owner, waited) in expired {
             let trouble = self.pool.trouble();
+            self.timeouts.set(self.timeouts.get().wrapping_add(1));
             owner.settle(Err(CheckoutError::Timeout { waited, trouble }));
         }
         self.follow_active();
@@ -413,12 +443,19 @@ impl LocalPool {
     /// Figures for the reader.
     #[must_use]
     pub fn counts(&self) -> PoolCounts {
-        let busy = self.registry.all().iter().filter(|tether| tether.holder().is_some()).count();
+        let all = self.registry.all();
+        let busy = all.iter().filter(|tether| tether.holder().is_some()).count();
         PoolCounts {
             checkouts: self.checkouts.get(),
             queries: self.queries.get(),
             transactions: self.transactions.get(),
             errors: self.errors.get(),
+            error_classes: *self.error_classes.borrow(),
+            waits: *self.waits.borrow(),
+            timeouts: self.timeouts.get(),
+            from_clients: self.from_clients.get(),
+            from_servers: self.from_servers.get(),
+            prepared: all.iter().fold(0, |sum, tether| sum.saturating_add(tether.prepared.get() as u64)),
             waiting: self.places.borrow().len(),
             idle: self.idle.borrow().len(),
             busy,

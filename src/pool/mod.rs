@@ -4,6 +4,7 @@
 //! connections there may be. A [`LocalPool`] is one shard's part of it: its
 //! idle connections and its waiting clients, on one thread, without locks.
 
+mod classes;
 mod conn;
 mod feed;
 mod fleet;
@@ -24,6 +25,7 @@ mod snapshot;
 mod stage;
 mod watch;
 
+pub use classes::ErrorClasses;
 pub use conn::{ClientId, Conn, ServerRow};
 pub(crate) use feed::is_suspicious;
 pub use group::PoolGroup;

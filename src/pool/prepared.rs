@@ -41,6 +41,11 @@ impl Prepared {
         self.statements.contains_key(&id)
     }
 
+    /// How many there are, the unnamed one apart.
+    pub(super) fn len(&self) -> usize {
+        self.statements.len()
+    }
+
     /// It is prepared, and in use.
     pub fn insert(&mut self, id: u64, version: u32) {
         self.statements.insert(id, Place { version, used: self.turn });

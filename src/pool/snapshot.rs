@@ -1,6 +1,8 @@
 //! What shards say of themselves.
 
+use super::classes::ErrorClasses;
 use super::conn::ServerRow;
+use crate::histogram::Histogram;
 
 /// What one shard has.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +29,12 @@ impl PoolCounts {
             queries: self.queries.saturating_add(other.queries),
             transactions: self.transactions.saturating_add(other.transactions),
             errors: self.errors.saturating_add(other.errors),
+            error_classes: self.error_classes.and(&other.error_classes),
+            waits: self.waits.and(&other.waits),
+            timeouts: self.timeouts.saturating_add(other.timeouts),
+            from_clients: self.from_clients.saturating_add(other.from_clients),
+            from_servers: self.from_servers.saturating_add(other.from_servers),
+            prepared: self.prepared.saturating_add(other.prepared),
             waiting: self.waiting.saturating_add(other.waiting),
             idle: self.idle.saturating_add(other.idle),
             busy: self.busy.saturating_add(other.busy),
@@ -45,6 +53,18 @@ pub struct PoolCounts {
     pub transactions: u64,
     /// ErrorResponses that the server sent.
     pub errors: u64,
+    /// Those errors by the class of their SQLSTATE.
+    pub error_classes: ErrorClasses,
+    /// How long clients that got an upstream had waited for it; who found one idle did not wait.
+    pub waits: Histogram,
+    /// Clients that got none within `checkout_timeout`.
+    pub timeouts: u64,
+    /// Bytes that came from clients.
+    pub from_clients: u64,
+    /// Bytes that came from the server for them.
+    pub from_servers: u64,
+    /// Statements prepared on its upstreams, as of when each was given back last.
+    pub prepared: u64,
     /// Clients waiting for an upstream.
     pub waiting: usize,
     /// Idle upstreams.

@@ -27,6 +27,7 @@ impl Relay {
             Poll::Ready(Ok(0) | Err(_)) => return Step::End(self.server_is_gone()),
             Poll::Ready(Ok(n)) => n,
         };
+        self.local.count_from_server(n);
         let bytes = scratch.get(..n).unwrap_or_default();
         if !self.mine.all_pass() || !self.withheld.is_empty() || self.verdict != Verdict::Pass {
             return self.sort_out(bytes).map_or_else(Step::End, |()| self.throw_away_or_go_on());
@@ -175,7 +176,7 @@ impl Relay {
     #[cold]
     fn server_failed(&mut self, fields: &crate::wire::ErrorFields) {
         self.exchange.error();
-        self.local.count_error();
+        self.local.count_error(&fields.sqlstate);
         self.server_said |= fields.is_fatal();
         if is_suspicious(&fields.sqlstate) {
             self.local.pool().suspect();

@@ -157,6 +157,7 @@ impl Relay {
                 Poll::Pending => return Step::Park,
             }
         };
+        self.local.count_from_client(fresh);
         let fresh = scratch.get(..fresh).unwrap_or_default();
         let first = self.ahead.first().or(fresh.first()).copied();
         if first == Some(b'X') {
@@ -326,7 +327,10 @@ impl Relay {
             match self.client.poll_read(cx, scratch) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(0) | Err(_)) => return true,
-                Poll::Ready(Ok(n)) => self.ahead.extend_from_slice(scratch.get(..n).unwrap_or_default()),
+                Poll::Ready(Ok(n)) => {
+                    self.local.count_from_client(n);
+                    self.ahead.extend_from_slice(scratch.get(..n).unwrap_or_default());
+                }
             }
         }
         false

@@ -48,7 +48,10 @@ impl Relay {
         match self.client.poll_read(cx, scratch) {
             Poll::Pending => Step::Park,
             Poll::Ready(Ok(0) | Err(_)) => Step::End(End::ClientLeft),
-            Poll::Ready(Ok(n)) => self.pass_on(cx, scratch.get(..n).unwrap_or_default()),
+            Poll::Ready(Ok(n)) => {
+                self.local.count_from_client(n);
+                self.pass_on(cx, scratch.get(..n).unwrap_or_default())
+            }
         }
     }
 

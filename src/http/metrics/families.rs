@@ -8,6 +8,8 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use crate::histogram::Histogram;
+
 pub(super) type Outcome = Result<(), fmt::Error>;
 
 /// Labels with their values.
@@ -63,6 +65,26 @@ impl<'e> Families<'e> {
             self.0.encode_descriptor(name.name, name.help, name.unit.as_ref(), MetricType::Counter)?;
         for (labels, value) in rows {
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    /// How often something took how long.
+    pub(super) fn histogram<L: EncodeLabelSet>(
+        &mut self,
+        name: &Name,
+        rows: impl IntoIterator<Item = (L, Histogram)>,
+    ) -> Outcome {
+        let mut family =
+            self.0.encode_descriptor(name.name, name.help, name.unit.as_ref(), MetricType::Histogram)?;
+        for (labels, took) in rows {
+            let sum = took.sum().as_secs_f64();
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                sum,
+                took.count(),
+                &took.buckets(),
+                None,
+            )?;
         }
         Ok(())
     }

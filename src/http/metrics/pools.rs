@@ -1,6 +1,6 @@
 //! Clients and server connections, by database.
 
-use super::families::{Families, Labels, Outcome, plain};
+use super::families::{Families, Labels, Outcome, bytes, plain, seconds};
 use crate::credentials::{GenerationId, GenerationState};
 use crate::pool::PoolCounts;
 use crate::session::ClientCounts;
@@ -23,7 +23,8 @@ pub(super) fn write(families: &mut Families<'_>, snapshot: &Snapshot) -> Outcome
     let pools: Vec<Pool<'_>> = pools.map(|(index, database)| Pool::of(snapshot, index, database)).collect();
     clients(families, &pools)?;
     connections(families, &pools)?;
-    work(families, &pools)
+    work(families, &pools)?;
+    waits(families, &pools)
 }
 
 fn clients(families: &mut Families<'_>, pools: &[Pool<'_>]) -> Outcome {
@@ -85,6 +86,38 @@ fn work(families: &mut Families<'_>, pools: &[Pool<'_>]) -> Outcome {
     families.counter(
         &plain("leasehold_transactions", "Transactions finished."),
         pools.iter().map(|pool| (pool.labels(), pool.counts.transactions)),
+    )?;
+    let rows = pools.iter().flat_map(|pool| {
+        let class = |(class, count)| ([("database", pool.name()), ("sqlstate_class", class)], count);
+        pool.counts.error_classes.seen().map(class).collect::<Vec<_>>()
+    });
+    families
+        .counter(&plain("leasehold_errors", "Errors that the server sent, by class of SQLSTATE."), rows)?;
+    let rows = pools.iter().flat_map(|pool| {
+        let sides = [("client", pool.counts.from_clients), ("server", pool.counts.from_servers)];
+        sides.map(|(side, count)| ([("database", pool.name()), ("from", side)], count))
+    });
+    families.counter(&bytes("leasehold_received", "Read from clients, and from the server for them."), rows)
+}
+
+fn waits(families: &mut Families<'_>, pools: &[Pool<'_>]) -> Outcome {
+    families.histogram(
+        &seconds(
+            "leasehold_checkout_wait",
+            "How long clients that had to wait for a server connection did so until they got it.",
+        ),
+        pools.iter().map(|pool| (pool.labels(), pool.counts.waits)),
+    )?;
+    families.counter(
+        &plain(
+            "leasehold_checkout_timeouts",
+            "Clients that got no server connection within checkout_timeout.",
+        ),
+        pools.iter().map(|pool| (pool.labels(), pool.counts.timeouts)),
+    )?;
+    families.gauge(
+        &plain("leasehold_prepared_statements", "Statements prepared on server connections."),
+        pools.iter().map(|pool| (pool.labels(), pool.counts.prepared)),
     )
 }
 
