@@ -12,7 +12,7 @@ use std::time::Duration;
 use exposition::Exposition;
 use support::ports::Port;
 use support::wait::wait_for;
-use support::{Leasehold, Missing, Postgres, wait_until};
+use support::{DatabaseRole, Leasehold, Missing, Postgres, Vault, wait_until};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One path of a proxy's HTTP: status, head and body.
 async fn get(port: u16, path: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    // A proxy that has just started accepts clients a moment before it answers here.
+    let connected = wait_for(PATIENCE, async || TcpStream::connect(("127.0.0.1", port)).await.ok());
+    let mut stream = connected.await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: proxy\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -86,10 +88,12 @@ impl House {
 
     async fn rotate(&self, times: u32) {
         for _ in 0..times {
-            let before = self.scrape().await.sum("leasehold_rotations_total", &[]);
+            let asked = [("reason", "asked"), ("outcome", "switched")];
+            let before = self.scrape().await.sum("leasehold_rotations_total", &asked);
             let console = self.proxy.endpoint("leasehold").connect().await;
             console.simple_query("ROTATE app").await.unwrap();
-            self.becomes("a rotation", |seen| seen.sum("leasehold_rotations_total", &[]) > before).await;
+            let more = |seen: &Exposition| seen.sum("leasehold_rotations_total", &asked) == before + 1.0;
+            self.becomes("a rotation", more).await;
         }
     }
 
@@ -154,6 +158,20 @@ async fn rotations_show_and_add_no_series_and_no_secret() {
     client.simple_query("SELECT 1").await.unwrap();
     let (seen, text) = scrape(house.http.number()).await;
     assert_eq!(seen.series(), before);
+    let start = [("database", "app"), ("reason", "start"), ("outcome", "switched")];
+    assert_eq!(seen.value("leasehold_rotations_total", &start), 1.0);
+    assert_eq!(seen.sum("leasehold_rotations_total", APP), 5.0);
+    assert_eq!(seen.value("leasehold_rotation_duration_seconds_count", APP), 5.0);
+    assert!(seen.value("leasehold_rotation_duration_seconds_sum", APP) > 0.0);
+    let revoked = [("database", "app"), ("result", "revoked")];
+    let seen = house
+        .becomes("all drained and revoked", |seen| {
+            seen.value("leasehold_drain_duration_seconds_count", APP) == 4.0
+                && seen.value("leasehold_revocations_total", &revoked) == 4.0
+        })
+        .await;
+    assert!(seen.value("leasehold_watches_total", &[("database", "app"), ("result", "alive")]) > 0.0);
+    assert_eq!(seen.sum("leasehold_watches_total", &[("result", "gone")]), 0.0);
 
     let console = house.proxy.endpoint("leasehold").connect().await;
     let rows = console.query("SHOW GENERATIONS", &[]).await.unwrap();
@@ -257,5 +275,89 @@ async fn the_manual_has_every_metric_with_type_labels_and_unit() {
         }
     }
     assert!(rows.is_empty(), "in docs/http.md and nowhere else: {:?}", rows.keys());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn calls_to_vault_and_tries_in_vain_are_counted_and_hold_no_name() {
+    let postgres = or_skip!(Postgres::start().await);
+    let vault = or_skip!(Vault::start().await);
+    vault.setup_database(&postgres, &DatabaseRole::default()).await;
+    let login = vault.setup_approle("leasehold", "database/creds/app-role", serde_json::json!({})).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (secret_id, http) = (directory.path().join("secret-id"), Port::claim());
+    std::fs::write(&secret_id, &login.secret_id).unwrap();
+    let config = format!(
+        "[http]\nlisten = \"127.0.0.1:{}\"\n[vault]\naddress = {:?}\n[vault.auth]\nmethod = \"approle\"\n\
+         role_id = {:?}\nsecret_id_file = {secret_id:?}\n[databases.app]\nhost = \"127.0.0.1\"\nport = {}\n\
+         dbname = \"postgres\"\nsslmode = \"disable\"\n\
+         credentials = {{ source = \"vault\", path = \"database/creds/app-role\" }}\n",
+        http.number(),
+        vault.address(),
+        login.role_id.trim(),
+        postgres.port(),
+    );
+    let mut proxy = Leasehold::run(&config).await;
+    let ready = async || get(http.number(), "/readyz").await.0 == 200;
+    assert!(wait_until(PATIENCE, ready).await, "{}", proxy.log_text());
+    let (seen, _) = scrape(http.number()).await;
+    for operation in ["login", "issue"] {
+        let labels = [("database", "app"), ("operation", operation), ("status", "ok")];
+        assert_eq!(seen.value("leasehold_vault_requests_total", &labels), 1.0, "{operation}");
+        let took = seen.value("leasehold_vault_request_duration_seconds_sum", &labels[..2]);
+        assert!(took > 0.0 && took < 60.0, "{operation} {took}");
+    }
+
+    vault.seal().await;
+    let console = proxy.endpoint("leasehold").connect().await;
+    console.simple_query("ROTATE app").await.unwrap();
+    let sealed = [("database", "app"), ("status", "503")];
+    let vain = [("database", "app"), ("reason", "asked"), ("outcome", "not_issued")];
+    let in_vain = async || {
+        let (seen, _) = scrape(http.number()).await;
+        seen.sum("leasehold_vault_requests_total", &sealed) >= 1.0
+            && seen.value("leasehold_rotations_total", &vain) >= 1.0
+            && seen.value("leasehold_issue_failures_in_a_row", APP) >= 1.0
+    };
+    assert!(wait_until(PATIENCE, in_vain).await, "{}", proxy.log_text());
+    vault.unseal().await;
+    let switched = [("database", "app"), ("reason", "asked"), ("outcome", "switched")];
+    let again = async || {
+        let (seen, _) = scrape(http.number()).await;
+        seen.value("leasehold_rotations_total", &switched) == 1.0
+    };
+    assert!(wait_until(PATIENCE, again).await, "{}", proxy.log_text());
+    let (seen, text) = scrape(http.number()).await;
+    assert_eq!(seen.value("leasehold_ready", APP), 1.0);
+    let mut names = postgres.roles_like("v-%").await;
+    names.extend([login.role_id.trim().to_owned(), login.secret_id.trim().to_owned()]);
+    names.extend(["app-role", "creds", "hvs.", "approle"].map(str::to_owned));
+    for name in names {
+        assert!(!text.contains(&name), "{name} in {text}");
+    }
+    assert_eq!(proxy.terminate().await, 0, "{}", proxy.log_text());
+}
+
+#[tokio::test]
+async fn dashboard_and_alerts_name_only_what_there_is() {
+    let house = or_skip!(House::open("app").await);
+    let known = house.scrape().await.names();
+    let mut named = BTreeSet::new();
+    for file in ["config/grafana/leasehold.json", "config/prometheus/leasehold-alerts.yml"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = std::fs::read_to_string(path).unwrap();
+        if file.ends_with(".json") {
+            serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        }
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let metrics = words.filter(|word| word.starts_with("leasehold_") || word.starts_with("process_"));
+        let metrics: Vec<&str> = metrics.collect();
+        assert!(metrics.len() > 5, "{file}: {metrics:?}");
+        for metric in metrics {
+            assert!(known.contains(metric), "{file} names {metric}, which /metrics does not have");
+            named.insert(metric.to_owned());
+        }
+    }
+    eprintln!("{} of {} names are shown or watched", named.len(), known.len());
     house.close().await;
 }

@@ -6,22 +6,26 @@
 //! comes back as a failure, so that the core never waits for nothing.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::fleet::{Fleet, SurveyError, VerifyError};
+use super::counts::{Calls, KeeperCounts};
+use super::fleet::Fleet;
 use super::generation::{Generation, GenerationId};
 use super::life::{Effect, Event, GenerationState, Life, Notice};
 use super::settings::RotationSettings;
 use super::snapshot::{GenerationSnapshot, KeeperSnapshot};
 use super::source::{Issued, Recovery, Source, SourceError};
 use crate::clock::Moment;
+use tally::Tally;
 
+mod ask;
 mod journal;
 mod listen;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +35,6 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 const RECOVER_PATIENCE: Duration = Duration::from_secs(5);
 /// Bounds for calls that should bound themselves.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(120);
-const VERIFY_PATIENCE: Duration = Duration::from_secs(60);
 /// What users get to be revoked in when every handle was dropped without a shutdown.
 const ABANDONED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -43,6 +46,8 @@ const ABANDONED_WITHIN: Duration = Duration::from_secs(5);
 pub struct Keeper {
     commands: mpsc::UnboundedSender<Command>,
     snapshot: watch::Receiver<KeeperSnapshot>,
+    counts: Arc<Mutex<KeeperCounts>>,
+    calls: Arc<Calls>,
 }
 
 /// What a shutdown could not finish.
@@ -81,6 +86,7 @@ impl Keeper {
     ) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (publisher, snapshot) = watch::channel(KeeperSnapshot::new(source.kind()));
+        let (counts, calls) = (Arc::default(), source.calls());
         let driver = Driver {
             pool: pool_name,
             source,
@@ -96,9 +102,10 @@ impl Keeper {
             last_error: None,
             server_error: None,
             publisher,
+            tally: Tally::new(Arc::clone(&counts)),
         };
         tokio::spawn(driver.run(inbox));
-        Self { commands, snapshot }
+        Self { commands, snapshot, counts, calls }
     }
 
     /// Asks for a new generation now. Returns whether one is due because of
@@ -137,6 +144,18 @@ impl Keeper {
     #[must_use]
     pub fn snapshot(&self) -> KeeperSnapshot {
         self.snapshot.borrow().clone()
+    }
+
+    /// What it has done since the start.
+    #[must_use]
+    pub fn counts(&self) -> KeeperCounts {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What its source has asked of others over HTTP.
+    #[must_use]
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// How things are, and every change. Closes when the keeper has ended.
@@ -183,6 +202,7 @@ struct Driver {
     last_error: Option<String>,
     server_error: Option<String>,
     publisher: watch::Sender<KeeperSnapshot>,
+    tally: Tally,
 }
 
 impl Driver {
@@ -219,7 +239,10 @@ impl Driver {
                 () = tokio::time::sleep(sleep) => Some(Event::Tick),
             };
             let Some(event) = event else { continue };
-            for effect in self.life.handle(Moment::now(), event) {
+            let now = Moment::now();
+            self.tally.event(&event, self.life.may_rotate(), now);
+            for effect in self.life.handle(now, event) {
+                self.tally.effect(&effect, now);
                 if effect == Effect::Done {
                     let left = self.stop_by.map_or(Duration::ZERO, |by| Moment::now().until(by));
                     let _ = tokio::time::timeout(left, self.source.close()).await;
@@ -370,58 +393,6 @@ impl Driver {
         }
     }
 
-    fn verify(&mut self, id: GenerationId) {
-        let Some((_, generation)) = self.keys(id) else { return };
-        let fleet = Arc::clone(&self.fleet);
-        let if_lost = Event::VerifyFailed(id, unreachable("the login was lost"));
-        self.start_task(Answer::Event(if_lost), async move {
-            let verified = tokio::time::timeout(VERIFY_PATIENCE, fleet.verify(&generation)).await;
-            Answer::Event(match verified {
-                Ok(Ok(())) => Event::Verified(id),
-                Ok(Err(error)) => Event::VerifyFailed(id, error),
-                Err(_) => Event::VerifyFailed(id, unreachable("the login took more than a minute")),
-            })
-        });
-    }
-
-    fn renew(&mut self, id: GenerationId) {
-        let Some((issued, _)) = self.keys(id) else { return };
-        let source = Arc::clone(&self.source);
-        self.start_task(Answer::Event(Event::RenewFailed(id, lost())), async move {
-            Answer::Event(match source_bound(source.renew(&issued)).await {
-                Ok(term) => Event::Renewed(id, term),
-                Err(error) => Event::RenewFailed(id, error),
-            })
-        });
-    }
-
-    fn revoke(&mut self, id: GenerationId) {
-        let Some((issued, _)) = self.keys(id) else { return };
-        let source = Arc::clone(&self.source);
-        self.start_task(Answer::Event(Event::RevokeFailed(id, lost())), async move {
-            Answer::Event(match source_bound(source.revoke(&issued)).await {
-                Ok(()) => Event::Revoked(id),
-                Err(error) => Event::RevokeFailed(id, error),
-            })
-        });
-    }
-
-    fn survey(&mut self, ids: Vec<GenerationId>, patience: Duration) {
-        let known: Vec<(GenerationId, String)> =
-            ids.into_iter().filter_map(|id| Some((id, self.held.get(&id)?.user.clone()))).collect();
-        let fleet = Arc::clone(&self.fleet);
-        let failed = |message: &str| Event::SurveyFailed(SurveyError { message: message.to_owned() });
-        self.start_task(Answer::Event(failed("the survey was lost")), async move {
-            let (ids, users): (Vec<_>, Vec<_>) = known.into_iter().unzip();
-            let bound = patience + Duration::from_secs(1);
-            Answer::Event(match tokio::time::timeout(bound, fleet.survey(&users, patience)).await {
-                Ok(Ok(states)) => Event::Surveyed(ids.into_iter().zip(states).collect()),
-                Ok(Err(error)) => Event::SurveyFailed(error),
-                Err(_) => failed("pg_roles gave no answer in time"),
-            })
-        });
-    }
-
     fn tell(&mut self, notice: &Notice) {
         self.log_notice(notice);
         match notice {
@@ -487,8 +458,4 @@ fn lost() -> SourceError {
         message: "the call was lost: a fault of this program, please report it".to_owned(),
         retry_after: None,
     }
-}
-
-fn unreachable(message: &str) -> VerifyError {
-    VerifyError::Unreachable { message: message.to_owned() }
 }

@@ -7,6 +7,7 @@
 //! plain functions of `now`; `keeper` is the part that awaits.
 
 mod clouds;
+mod counts;
 mod fleet;
 mod generation;
 mod keeper;
@@ -21,6 +22,7 @@ mod tls;
 mod vault;
 
 pub use clouds::{AwsKeySource, AwsSettings, AzureSettings, GcpSettings};
+pub use counts::{CallCounts, Calls, KeeperCounts};
 pub use fleet::{CutReason, Fleet, SurveyError, UserState, VerifyError};
 pub use generation::{Generation, GenerationId, Login};
 pub use keeper::{Keeper, ShutdownReport};

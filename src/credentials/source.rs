@@ -1,9 +1,11 @@
 //! Where users come from: the contract that Vault and the local issuer fulfil.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::counts::Calls;
 use super::generation::Login;
 use crate::clock::Moment;
 use crate::secret::Secret;
@@ -112,6 +114,11 @@ pub struct Recovery {
 pub trait Source: Send + Sync + 'static {
     /// One word for logs and tables: `vault`, `local`.
     fn kind(&self) -> &'static str;
+
+    /// Its calls over HTTP, for who wants figures; for one that makes none, none.
+    fn calls(&self) -> Arc<Calls> {
+        Arc::default()
+    }
 
     /// Removes what an earlier crash left behind, where the source can tell
     /// its own users beyond doubt. It is called again later, while [`Source::issue`] runs and users

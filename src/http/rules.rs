@@ -127,7 +127,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::credentials::{GenerationId, GenerationSnapshot, KeeperSnapshot};
+    use crate::credentials::{CallCounts, GenerationId, GenerationSnapshot, KeeperCounts, KeeperSnapshot};
     use crate::pool::PoolMode;
 
     /// A good database: generation 1 serves, ends at second 100, is late from second 80.
@@ -148,6 +148,8 @@ mod tests {
                 server_error: None,
                 stopping: false,
             },
+            keeper_counts: KeeperCounts::default(),
+            calls: CallCounts::default(),
             active: Some(GenerationId::FIRST),
             was_active: true,
             connections: std::collections::BTreeMap::new(),

@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Moment;
-    use crate::credentials::{GenerationId, GenerationState, KeeperSnapshot};
+    use crate::credentials::{CallCounts, GenerationId, GenerationState, KeeperCounts, KeeperSnapshot};
 
     fn snapshot() -> Snapshot {
         let generation = GenerationSnapshot {
@@ -202,6 +202,8 @@ mod tests {
                 server_error: None,
                 stopping: false,
             },
+            keeper_counts: KeeperCounts::default(),
+            calls: CallCounts::default(),
             active: Some(GenerationId::FIRST),
             was_active: true,
             connections: BTreeMap::from([(GenerationId::FIRST, 4)]),

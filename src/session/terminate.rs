@@ -114,7 +114,7 @@ impl Relay {
             match self.client.poll_read(cx, scratch) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(0) | Err(_)) => self.client_is_gone(),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(n)) => self.local.count_from_client(n),
             }
         }
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::now::Now;
 use crate::clock::Moment;
-use crate::credentials::{GenerationId, GenerationSnapshot, GenerationState, KeeperSnapshot};
+use crate::credentials::{
+    CallCounts, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts, KeeperSnapshot,
+};
 use crate::pool::{PoolCounts, PoolMode, ShardSnapshot};
 use crate::session::{ClientCounts, ClientRow, ClientState};
 
@@ -44,6 +46,10 @@ pub struct DatabaseSnapshot {
     pub max_server_connections: usize,
     /// Its users.
     pub keeper: KeeperSnapshot,
+    /// What was done for them.
+    pub keeper_counts: KeeperCounts,
+    /// What their source asked of others over HTTP.
+    pub calls: CallCounts,
     /// Whose connections its clients get; `None`, and the keeper has an active one: of several that
     /// share it this database has not taken it yet.
     pub active: Option<GenerationId>,

@@ -120,6 +120,7 @@ async fn ask(port: &ShardPort) -> Word {
 impl WatchedDatabase {
     fn look(&self) -> DatabaseSnapshot {
         let Self { pool, keeper } = self;
+        let (keeper_counts, calls) = (keeper.counts(), keeper.calls().counts());
         let keeper: KeeperSnapshot = keeper.snapshot();
         let settings = pool.settings();
         let ids = keeper.generations.iter().map(|generation| generation.id);
@@ -133,6 +134,8 @@ impl WatchedDatabase {
             was_active: pool.was_active(),
             trouble: pool.trouble(),
             keeper,
+            keeper_counts,
+            calls,
         }
     }
 }

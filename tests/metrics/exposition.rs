@@ -79,6 +79,14 @@ impl Exposition {
         }
     }
 
+    /// Names as an expression uses them, suffixes included, also of metrics without a sample.
+    pub fn names(&self) -> BTreeSet<String> {
+        let of = |(name, family): (&String, &Family)| {
+            suffixes(&family.kind).iter().map(|suffix| format!("{name}{suffix}")).collect::<Vec<_>>()
+        };
+        self.families.iter().flat_map(of).collect()
+    }
+
     /// Every series, by name and labels.
     pub fn series(&self) -> BTreeSet<(String, Labels)> {
         let samples = self.families.values().flat_map(|family| &family.samples);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::clock::Moment;
-use crate::credentials::{GenerationId, GenerationState, KeeperSnapshot};
+use crate::credentials::{CallCounts, GenerationId, GenerationState, KeeperCounts, KeeperSnapshot};
 use crate::pool::{ClientId, PoolCounts, PoolSnapshot, ShardSnapshot};
 
 fn at(seconds: u64) -> SystemTime {
@@ -91,6 +91,8 @@ fn view() -> Snapshot {
             size: 5,
             max_server_connections: 9,
             keeper,
+            keeper_counts: KeeperCounts::default(),
+            calls: CallCounts::default(),
             active: Some(GenerationId::from_number(3)),
             was_active: true,
             connections: BTreeMap::from([(GenerationId::from_number(2), 4)]),

@@ -7,6 +7,7 @@
 //! environment. HTTP proxies from the environment are not used either.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +21,10 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::errors::{Call, Refusal, classify};
+use super::operation::{operation, status};
 use super::redirect::{Verdict, judge, same_origin};
+use crate::clock::Moment;
+use crate::credentials::counts::Calls;
 use crate::credentials::tls::{Identity, client_config};
 use crate::credentials::{SourceError, VaultSettings};
 use crate::net::{TlsCheck, TlsRoots};
@@ -60,6 +64,15 @@ impl Failure {
         self
     }
 
+    /// How the call ended, in a word: `none` without an answer, `foreign` where it was none of Vault's.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => status(refusal.status),
+            Self::Unreached(_) => "none",
+            Self::Wrong(_) => "foreign",
+        }
+    }
+
     /// What the keeper shall think of it.
     pub(super) fn into_error(self, call: &Call) -> SourceError {
         match self {
@@ -75,6 +88,7 @@ pub(super) struct Client {
     transport: Transport,
     namespace: Option<HeaderValue>,
     prefix: String,
+    calls: Arc<Calls>,
 }
 
 impl Client {
@@ -107,12 +121,18 @@ impl Client {
             },
             namespace,
             prefix,
+            calls: Arc::default(),
         })
     }
 
     /// The address for messages.
     pub(super) fn address(&self) -> &Url {
         &self.transport.address
+    }
+
+    /// What was asked so far.
+    pub(super) fn calls(&self) -> Arc<Calls> {
+        Arc::clone(&self.calls)
     }
 
     /// One call; the answer's body is wiped when it is dropped. Cancel safe.
@@ -123,7 +143,23 @@ impl Client {
     ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let token = secret.map(header_of_token).transpose().map_err(Failure::Wrong)?;
         let dressing = Dressing { prefix: &self.prefix, token, namespace: self.namespace.clone() };
-        match endpoint.with_middleware(&dressing).exec(&self.transport).await {
+        let (operation, sent) = (operation(&endpoint.path()), Moment::now());
+        let answer = self.exchange(secret, endpoint, &dressing).await;
+        self.calls.count(
+            operation,
+            answer.as_ref().map_or_else(Failure::word, |_| "ok"),
+            sent.until(Moment::now()),
+        );
+        answer
+    }
+
+    async fn exchange<E: Endpoint>(
+        &self,
+        secret: Option<&Secret>,
+        endpoint: E,
+        dressing: &Dressing<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        match endpoint.with_middleware(dressing).exec(&self.transport).await {
             Ok(result) => Ok(Zeroizing::new(result.response.into_body())),
             Err(ClientError::GenericError { source }) => {
                 let failure = source.downcast::<Failure>().unwrap_or_else(|_| Failure::Wrong(unbuildable()));

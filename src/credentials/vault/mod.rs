@@ -14,6 +14,7 @@ mod errors;
 mod identity;
 mod lock;
 mod login;
+mod operation;
 mod outside;
 mod pace;
 mod redirect;

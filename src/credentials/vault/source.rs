@@ -1,5 +1,6 @@
 //! [`Source`] over Vault: login, issue, renew, revoke.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use super::token::{Life, Token, life, renew};
 use super::tokens::Tokens;
 use super::uses::none_to_spare;
 use crate::clock::Moment;
-use crate::credentials::{Grant, Issued, LeaseToken, Login, Source, SourceError, Term, VaultSettings, name};
+use crate::credentials::{
+    Calls, Grant, Issued, LeaseToken, Login, Source, SourceError, Term, VaultSettings, name,
+};
 use crate::secret::Secret;
 
 /// Users of one dynamic role.
@@ -161,6 +164,10 @@ impl VaultSource {
 impl Source for VaultSource {
     fn kind(&self) -> &'static str {
         "vault"
+    }
+
+    fn calls(&self) -> Arc<Calls> {
+        self.client.calls()
     }
 
     async fn close(&self) {

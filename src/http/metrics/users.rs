@@ -1,6 +1,7 @@
 //! Users and their generations, by database.
 
-use super::families::{Families, Labels, Outcome, plain, seconds};
+use super::families::{Families, Labels, Name, Outcome, plain, seconds};
+use crate::credentials::KeeperCounts;
 use crate::http::rules::{self, Word};
 use crate::snapshot::{DatabaseSnapshot, Snapshot};
 
@@ -14,7 +15,9 @@ const REASONS: [(&str, Word); 4] = [
 
 pub(super) fn write(families: &mut Families<'_>, snapshot: &Snapshot) -> Outcome {
     readiness(families, snapshot)?;
-    generations(families, snapshot)
+    generations(families, snapshot)?;
+    results(families, snapshot)?;
+    calls(families, snapshot)
 }
 
 fn readiness(families: &mut Families<'_>, snapshot: &Snapshot) -> Outcome {
@@ -57,10 +60,77 @@ fn generations(families: &mut Families<'_>, snapshot: &Snapshot) -> Outcome {
         ),
         databases.iter().map(|database| (of(database), u64::from(database.keeper.failures))),
     )?;
+    let rows = databases.iter().flat_map(|database| {
+        database.keeper_counts.rotations().map(move |(reason, outcome, count)| {
+            ([("database", database.name.as_str()), ("reason", reason), ("outcome", outcome)], count)
+        })
+    });
     families.counter(
-        &plain("leasehold_rotations", "How often one generation took over from another."),
-        databases.iter().map(|database| (of(database), database.keeper.rotations)),
+        &plain(
+            "leasehold_rotations",
+            "Tries for a new generation, by why it was wanted and what came of it.",
+        ),
+        rows,
+    )?;
+    families.histogram(
+        &seconds("leasehold_rotation_duration", "From asking for a user to the moment at which it serves."),
+        databases.iter().map(|database| (of(database), database.keeper_counts.switches)),
+    )?;
+    families.histogram(
+        &seconds(
+            "leasehold_drain_duration",
+            "From a generation's last checkout to its last connection's end.",
+        ),
+        databases.iter().map(|database| (of(database), database.keeper_counts.drains)),
     )
+}
+
+fn results(families: &mut Families<'_>, snapshot: &Snapshot) -> Outcome {
+    let mut family = |name: &Name, counts: fn(&KeeperCounts) -> Vec<(&'static str, u64)>| {
+        let rows = snapshot.databases.iter().flat_map(|database| {
+            let counts = counts(&database.keeper_counts).into_iter();
+            counts.map(|(word, count)| ([("database", database.name.as_str()), ("result", word)], count))
+        });
+        families.counter(name, rows)
+    };
+    family(&plain("leasehold_watches", "Looks at pg_roles for the users that live."), |counts| {
+        vec![
+            ("alive", counts.watches_alive),
+            ("gone", counts.watches_gone),
+            ("failed", counts.watches_failed),
+        ]
+    })?;
+    family(&plain("leasehold_renewals", "Calls to renew a lease."), |counts| {
+        vec![("renewed", counts.renewals), ("failed", counts.renewals_failed)]
+    })?;
+    family(
+        &plain("leasehold_revocations", "Users revoked, calls that failed, and users that were given up on."),
+        |counts| {
+            vec![
+                ("revoked", counts.revocations),
+                ("failed", counts.revocations_failed),
+                ("left", counts.revocations_left),
+            ]
+        },
+    )
+}
+
+fn calls(families: &mut Families<'_>, snapshot: &Snapshot) -> Outcome {
+    let rows = snapshot.databases.iter().flat_map(|database| {
+        database.calls.requests.iter().map(|((operation, status), count)| {
+            let labels =
+                [("database", database.name.as_str()), ("operation", *operation), ("status", *status)];
+            (labels, *count)
+        })
+    });
+    families
+        .counter(&plain("leasehold_vault_requests", "Calls to Vault, by what for and what came."), rows)?;
+    let rows = snapshot.databases.iter().flat_map(|database| {
+        database.calls.took.iter().map(|(operation, took)| {
+            ([("database", database.name.as_str()), ("operation", *operation)], *took)
+        })
+    });
+    families.histogram(&seconds("leasehold_vault_request_duration", "How long calls to Vault took."), rows)
 }
 
 fn of(database: &DatabaseSnapshot) -> Labels<'_, 1> {
