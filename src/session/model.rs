@@ -256,6 +256,19 @@ fn an_unnamed_statement_that_could_not_be_brought_along_is_brought_along_later()
     }
 }
 
+/// What brings it along fails, and a Query behind that is passed over: not the Query has failed.
+#[test]
+fn an_unnamed_statement_outlives_a_query_that_was_passed_over() {
+    let begin = [Word::Parse("", "BEGIN"), Word::Bind("p", ""), Word::Execute("p"), Word::Execute("p")];
+    let passed_over = [Word::Parse("", "SELECT 2"), Word::Sync];
+    alone(&[
+        &[&begin[..], &passed_over].concat(),
+        &[Word::Bind("", ""), Word::Query("SELECT 1"), Word::Sync],
+        &[Word::Bind("", ""), Word::Execute(""), Word::Sync],
+        &[Word::Query("ROLLBACK")],
+    ]);
+}
+
 /// It begins behind an answer of our own, and is withheld until it is known what it is.
 #[test]
 fn an_error_that_comes_in_pieces_is_passed_on_whole() {

@@ -55,11 +55,12 @@ impl Statements {
             prepared.unnamed = Some(UNKNOWN);
             self.unnamed_is_mine = false;
         }
+        // What was sent ahead of a Query failed: to the client it is the Query that did.
         if dropped.first().is_some_and(|entry| entry.whose == Whose::Ours)
-            && let Some(query) = dropped.iter_mut().find(|entry| entry.kind == Kind::Query)
+            && let Some(next) = dropped.iter_mut().find(|entry| entry.whose != Whose::Ours)
+            && next.kind == Kind::Query
         {
-            // To the client it is the Query that failed.
-            query.undo = Undo::Nothing;
+            next.undo = Undo::Nothing;
             self.owed.pass_sync_on();
         }
         while let Some(entry) = dropped.pop() {
