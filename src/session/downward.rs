@@ -118,11 +118,17 @@ impl Relay {
                 }
                 Answer::CopyIn => self.exchange.copy_in(),
                 Answer::Error(fields) => self.server_failed(&fields),
-                Answer::Complete(_) | Answer::Parameter(_) | Answer::Step(_) => {}
+                Answer::Complete(_) | Answer::Step(b'I' | b's') => self.exchange.completed(),
+                Answer::Parameter(_) | Answer::Step(_) => {}
             }
             return Ok(());
         }
         let Hold::Active(conn) = &mut self.hold else { return Ok(()) };
+        if self.verdict == Verdict::Pass
+            && matches!(answer, Answer::Complete(_) | Answer::Step(b'I' | b's'))
+        {
+            self.exchange.completed();
+        }
         match answer {
             Answer::Step(kind) => self.mine.heard(kind),
             Answer::Complete(tag) => self.mine.completed(tag, conn),

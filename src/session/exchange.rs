@@ -16,8 +16,9 @@ enum Point {
     Query,
     Sync,
     Call,
-    /// The first message of the extended protocol behind one of these.
-    Begin,
+    /// The first message of the extended protocol behind one of these, and how many Executes are
+    /// owed an answer from there on.
+    Begin(u32),
     /// The same, and the server has sent an error since: it may be skipping up to the next Sync.
     Failed,
     CopyEnd,
@@ -55,7 +56,7 @@ impl Exchange {
             b'F' => self.expect(Point::Call),
             b'S' if self.copy_in => self.skipped = true,
             b'S' => self.expect(Point::Sync),
-            b'P' | b'B' | b'D' | b'E' | b'C' if !self.is_open() => self.owed.push_back(Point::Begin),
+            b'P' | b'B' | b'D' | b'E' | b'C' => self.goes_on(kind == b'E'),
             b'c' | b'f' => {
                 if self.copy_in {
                     self.copy_in = false;
@@ -65,6 +66,28 @@ impl Exchange {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A message of the extended protocol.
+    #[inline]
+    fn goes_on(&mut self, executes: bool) {
+        if self.last() == Some(Point::Failed) {
+            return;
+        }
+        match self.owed.back_mut() {
+            Some(Point::Begin(owed)) => *owed = owed.saturating_add(u32::from(executes)),
+            // The end of a COPY tells those before it from those behind.
+            _ => self.owed.push_back(Point::Begin(u32::from(executes))),
+        }
+    }
+
+    /// An Execute or a statement of a Query is over, without an error.
+    #[inline]
+    pub(super) fn completed(&mut self) {
+        let over = |point: &Point| matches!(point, Point::CopyEnd | Point::Begin(0));
+        if let Some(Point::Begin(owed)) = self.owed.iter_mut().find(|point| !over(point)) {
+            *owed = owed.saturating_sub(1);
         }
     }
 
@@ -87,7 +110,7 @@ impl Exchange {
         self.copy_in = false;
         self.skipped = false;
         while let Some(point) = self.owed.pop_front() {
-            if !matches!(point, Point::CopyEnd | Point::Begin | Point::Failed) {
+            if !matches!(point, Point::CopyEnd | Point::Begin(_) | Point::Failed) {
                 self.answers = self.answers.saturating_sub(1);
                 // Sent for a COPY that this request turned out not to be: the server skips them.
                 while self.owed.front() == Some(&Point::CopyEnd) {
@@ -101,19 +124,15 @@ impl Exchange {
 
     /// The server said CopyInResponse: it skips every Sync up to the end of the data.
     pub(super) fn copy_in(&mut self) {
-        let first = self.owed.iter().position(|point| *point != Point::CopyEnd);
-        let by_query = first.and_then(|at| self.owed.get(at)) == Some(&Point::Query);
-        // Behind the Query that this COPY belongs to; or, for an Execute, from where its messages
-        // began: the end of a COPY that was sent before them cannot be meant for it.
-        let from = match first {
-            Some(at) if by_query => at.saturating_add(1),
-            Some(at) if matches!(self.owed.get(at), Some(Point::Begin | Point::Failed)) => {
-                self.owed.drain(..=at);
-                0
-            }
-            _ => 0,
-        };
-        while let Some(point @ (Point::Sync | Point::Begin | Point::Failed)) = self.owed.get(from).copied() {
+        // It is not about what is over, nor can the end of a COPY that was sent before be meant for it.
+        while let Some(Point::CopyEnd | Point::Begin(0)) = self.owed.front() {
+            self.owed.pop_front();
+        }
+        let from = usize::from(!self.owed.is_empty());
+        // Nobody asked for it.
+        self.uncertain |= from == 0;
+        while let Some(point @ (Point::Sync | Point::Begin(_) | Point::Failed)) = self.owed.get(from).copied()
+        {
             self.owed.remove(from);
             if point == Point::Sync {
                 self.answers = self.answers.saturating_sub(1);
@@ -125,16 +144,14 @@ impl Exchange {
         } else {
             self.copy_in = true;
         }
-        if !by_query && self.answers == 0 && !self.is_open() {
-            // The Sync that ends an Execute's COPY is still to come.
-            self.owed.push_back(Point::Begin);
-        }
     }
 
     /// The server sent an error.
     pub(super) fn error(&mut self) {
         self.uncertain |= self.is_doubtful();
-        if self.is_open()
+        // With an answer owed, it is about what was sent before the open batch.
+        if self.answers == 0
+            && self.is_open()
             && let Some(begin) = self.owed.iter_mut().rfind(|point| **point != Point::CopyEnd)
         {
             *begin = Point::Failed;
@@ -155,13 +172,13 @@ impl Exchange {
     /// Messages of the extended protocol were sent behind the last Sync.
     #[inline]
     fn is_open(&self) -> bool {
-        matches!(self.last(), Some(Point::Begin | Point::Failed))
+        matches!(self.last(), Some(Point::Begin(_) | Point::Failed))
     }
 
     /// A Query or FunctionCall went out behind messages without Sync: should one of those fail,
     /// the server skips it too.
     fn is_doubtful(&self) -> bool {
-        let open = |point: &Point| matches!(point, Point::Begin | Point::Failed);
+        let open = |point: &Point| matches!(point, Point::Begin(_) | Point::Failed);
         let mut before = None;
         self.owed.iter().filter(|point| **point != Point::CopyEnd).any(|point| {
             let skipped = before.replace(point).is_some_and(open) && !matches!(point, Point::Sync);
@@ -208,7 +225,8 @@ mod tests {
 
     use super::*;
 
-    /// `>x` sends x; `<x` receives Z with status x, `<G` CopyInResponse, `<E` an error.
+    /// `>x` sends x; `<x` receives Z with status x, `<G` CopyInResponse, `<E` an error, `<C`
+    /// CommandComplete.
     fn play(script: &str) -> Exchange {
         let mut exchange = Exchange::default();
         let mut chars = script.chars().filter(|c| !c.is_whitespace());
@@ -219,6 +237,7 @@ mod tests {
                 ('<', 'T') => exchange.ready(Status::Transaction),
                 ('<', 'F') => exchange.ready(Status::Failed),
                 ('<', 'G') => exchange.copy_in(),
+                ('<', 'C') => exchange.completed(),
                 ('<', 'E') => exchange.error(),
                 other => panic!("{other:?}"),
             }
@@ -251,7 +270,13 @@ mod tests {
             ">Q >c >P >B >E >S <I <G >d >c >S <I",
             ">P >B >E >S >c >P >B >E >S <I <G >d >c >S <I",
             // Two blind ones by Execute in one go.
-            ">P >B >E >d >c >B >E >d >c >S <G <G <I",
+            ">P >B >E >d >c >B >E >d >c >S <G <C <G <C <I",
+            // One that nobody waited for, behind an Execute of the same batch.
+            ">P >B >E >c >P >B >E >S >c >S <C <G <C <I",
+            ">P >B >E <C >c >P >B >E >S <G >d >c >S <C <I",
+            ">P >B >E >c >c >P >B >E <C <G >d >c <C >S <I",
+            // The same, behind an error of an earlier batch.
+            ">P >B >E >S >P >B >E >c >P >B >E >S >c >S <E <I <C <G <C <I",
             // The client notices an error late and goes on sending data.
             ">Q <G >d <E <I >d >c",
         ] {
@@ -323,13 +348,13 @@ mod tests {
     }
 
     impl Server {
-        /// What it says to one message: any of `Z`, `G`, `E`.
+        /// What it says to one message: any of `Z`, `G`, `E`, `C`.
         fn hears(&mut self, message: char) -> &'static str {
             if let Some(by_query) = self.copying {
                 return match message {
                     'c' => {
                         self.copying = None;
-                        if by_query { "Z" } else { "" }
+                        if by_query { "Z" } else { "C" }
                     }
                     'f' => {
                         self.copying = None;
@@ -345,7 +370,8 @@ mod tests {
                     "Z"
                 }
                 _ if self.failed => "",
-                'Q' => "Z",
+                'Q' => "CZ",
+                'E' => "C",
                 'q' => {
                     self.copying = Some(true);
                     "G"
@@ -370,6 +396,7 @@ mod tests {
         fn at_rest_only_when_all_is_answered(
             requests in prop::collection::vec(prop::sample::select(vec![
                 "Q", "PBES", "PBEPBES", "PxBES", "qddc", "qdf", "PBeSddcS", "PBeddcS", "PBeSdfS", "S", "PBEHS", "Qf", "Qc", "PBESc", "PBEQ", "xQS", "xQQS",
+                "PBEc", "PBEf", "c", "PBEcPBeSddcS", "PBEcPBeddcS", "BEcBEcBeSdfS",
             ]), 1..12),
             lags in prop::collection::vec(0usize..6, 0..80),
         ) {
@@ -377,7 +404,7 @@ mod tests {
             let mut server = Server::default();
             let mut inbox = VecDeque::new();
             let mut lags = lags.into_iter();
-            for message in requests.concat().chars() {
+            for message in requests.concat().chars().chain(['S']) {
                 // q, e and x are Query and Execute of particular statements.
                 let kind = match message { 'q' => 'Q', 'e' => 'E', 'x' => 'B', other => other };
                 exchange.sent(u8::try_from(kind).unwrap());
@@ -388,6 +415,7 @@ mod tests {
                         match answer {
                             'Z' => exchange.ready(Status::Idle),
                             'G' => exchange.copy_in(),
+                            'C' => exchange.completed(),
                             _ => exchange.error(),
                         }
                     }
@@ -403,6 +431,7 @@ mod tests {
                     match answer {
                         'Z' => exchange.ready(Status::Idle),
                         'G' => exchange.copy_in(),
+                        'C' => exchange.completed(),
                         _ => exchange.error(),
                     }
                 }

@@ -1,7 +1,7 @@
 //! The scripts about COPY, which is where client and server most easily lose each other.
 
 use super::scripts::{Script, run, script};
-use crate::wire_client::message::{copy_data, copy_done, copy_fail, flush, query, sync};
+use crate::wire_client::message::{copy_data, copy_done, copy_fail, describe_statement, flush, query, sync};
 
 const COPY_IN: &str = "COPY t FROM STDIN";
 
@@ -131,6 +131,25 @@ pub fn scripts() -> Vec<Script> {
             "copy in by Execute within a pipeline",
             "12DC12GC12DCZ",
             &[run("SELECT 1"), extended(), data(), copy_done(), run("SELECT count(*) FROM t"), sync()],
+        ),
+        script(
+            "an end of copy data of nobody within a batch, ahead of a copy by Execute",
+            "12C12GCZEZEZ12CZ",
+            &[
+                [run("SELECT n FROM t WHERE n < 0"), copy_done(), extended(), sync(), copy_done(), sync()]
+                    .concat(),
+                [describe_statement("nosuch"), copy_fail("x"), sync()].concat(),
+                [query("COPY nosuch FROM STDIN"), flush(), copy_fail("changed my mind")].concat(),
+                [run("SELECT n FROM t WHERE n < 0"), sync()].concat(),
+            ],
+        ),
+        script(
+            "the same in a transaction, and twice",
+            "12C12C12GC12CZ",
+            &[
+                [run("BEGIN"), copy_done(), copy_fail("x"), run("SAVEPOINT s"), copy_done()].concat(),
+                [extended(), sync(), sync(), copy_done(), run("COMMIT"), sync()].concat(),
+            ],
         ),
         script(
             "an early Sync and an error in the data",
