@@ -33,8 +33,8 @@ pub(super) const UNKNOWN: u64 = u64::MAX;
 pub(super) enum Undo {
     #[default]
     Nothing,
-    /// The unnamed statement was this, and became the one of this number.
-    Unnamed(Option<Rc<Unnamed>>, Option<u64>),
+    /// The unnamed statement was this, and became the one of this number; the server's was the third.
+    Unnamed(Option<Rc<Unnamed>>, Option<u64>, Option<u64>),
     /// A name meant this.
     Name(Box<[u8]>, Option<Arc<Text>>),
     /// A name meant nothing, and the text is not prepared after all.
@@ -43,8 +43,8 @@ pub(super) enum Undo {
     Prepared(u64),
     /// It is still there.
     Kept(u64, u32),
-    /// Nothing, but what the server has without a name is another one.
-    Aligned,
+    /// Nothing, but what the server has without a name is another one; it was this.
+    Aligned(Option<u64>),
     /// Nothing, but this text was used.
     Bound(Arc<Text>),
     /// The same as of `Unnamed` if it is a Query; these names are deallocated meanwhile, in order.
@@ -129,7 +129,7 @@ impl Statements {
         self.taken = None;
     }
 
-    fn serial(&self) -> Option<u64> {
+    pub(super) fn serial(&self) -> Option<u64> {
         self.unnamed.as_ref().map(|unnamed| unnamed.serial)
     }
 
@@ -232,14 +232,14 @@ impl Statements {
         self.assumed |= !self.owed.is_clear() && shelf.prepared.unnamed != self.serial();
         // As the first thing it does, Parse drops the one that was there.
         self.unnamed_is_mine = true;
-        shelf.prepared.unnamed = Some(unnamed.serial);
+        let there = shelf.prepared.unnamed.replace(unnamed.serial);
         let serial = unnamed.serial;
         let instead = *unnamed.body != *rest;
         if instead {
             put_parse(out, b"", &unnamed.body);
         }
         let before = self.unnamed.replace(unnamed);
-        self.owed.push(Kind::Parse, Whose::Client, Undo::Unnamed(before, Some(serial)));
+        self.owed.push(Kind::Parse, Whose::Client, Undo::Unnamed(before, Some(serial), there));
         if instead { Passed::Instead } else { Passed::AsItIs }
     }
 
@@ -291,7 +291,7 @@ impl Statements {
             if !mine {
                 // Another client's: the server shall say that there is none.
                 put_close(out, b"");
-                self.assume(Kind::Close, Whose::Ours, Undo::Aligned);
+                self.assume(Kind::Close, Whose::Ours, Undo::Aligned(shelf.prepared.unnamed));
             }
             shelf.prepared.unnamed = None;
             return Default::default();
@@ -299,8 +299,8 @@ impl Statements {
         let found = (unnamed.meaning.clone(), unnamed.deallocates.clone());
         if shelf.prepared.unnamed != Some(unnamed.serial) {
             put_parse(out, b"", &unnamed.body);
-            shelf.prepared.unnamed = Some(unnamed.serial);
-            self.assume(Kind::Parse, Whose::Ours, Undo::Aligned);
+            let there = shelf.prepared.unnamed.replace(unnamed.serial);
+            self.assume(Kind::Parse, Whose::Ours, Undo::Aligned(there));
         }
         found
     }
@@ -364,9 +364,9 @@ impl Statements {
             return false;
         }
         let undo = if name.is_empty() {
-            prepared.unnamed = None;
+            let there = prepared.unnamed.take();
             self.unnamed_is_mine = true;
-            Undo::Unnamed(self.unnamed.take(), None)
+            Undo::Unnamed(self.unnamed.take(), None, there)
         } else {
             let name = name.get(..LONGEST_NAME).unwrap_or(name);
             match self.forget(name) {
@@ -406,13 +406,13 @@ impl Statements {
         }
         let (renamed, names) = self.renamed(text, &meaning.names, shelf, out);
         // It ends the unnamed statement, whatever it is.
-        shelf.prepared.unnamed = None;
+        let there = shelf.prepared.unnamed.take();
         self.unnamed_is_mine = true;
         let unnamed = self.unnamed.take();
         let undo = if !names.is_empty() {
             Undo::Deallocates { query: true, unnamed, names }
         } else if unnamed.is_some() {
-            Undo::Unnamed(unnamed, None)
+            Undo::Unnamed(unnamed, None, there)
         } else {
             Undo::Nothing
         };

@@ -51,9 +51,14 @@ impl Statements {
         {
             text.outdate();
         }
-        if dropped.iter().any(touches_unnamed) && !self.owed.entries().any(touches_unnamed) {
-            prepared.unnamed = Some(UNKNOWN);
-            self.unnamed_is_mine = false;
+        let touched = dropped.iter().position(touches_unnamed);
+        let touched = touched.filter(|_| !self.owed.entries().any(touches_unnamed));
+        if let Some(at) = touched {
+            // What was passed over has changed nothing.
+            prepared.unnamed = match dropped.get(at).map(|entry| &entry.undo) {
+                Some(Undo::Unnamed(_, _, there) | Undo::Aligned(there)) if at > 0 => *there,
+                _ => Some(UNKNOWN),
+            };
         }
         // What was sent ahead of a Query failed: to the client it is the Query that did.
         if dropped.first().is_some_and(|entry| entry.whose == Whose::Ours)
@@ -67,21 +72,24 @@ impl Statements {
             let failed_itself = dropped.is_empty();
             self.undo(entry, failed_itself, prepared);
         }
+        if touched.is_some() {
+            self.unnamed_is_mine = prepared.unnamed.is_none_or(|serial| Some(serial) == self.serial());
+        }
     }
 
     fn undo(&mut self, entry: Entry<Undo>, failed_itself: bool, prepared: &mut Prepared) {
         let undo = match entry.undo {
-            Undo::Deallocates { query: true, unnamed, .. } => Undo::Unnamed(unnamed, None),
+            Undo::Deallocates { query: true, unnamed, .. } => Undo::Unnamed(unnamed, None, None),
             undo => undo,
         };
         match undo {
-            Undo::Nothing | Undo::Aligned | Undo::Bound(_) | Undo::Deallocates { .. } => {}
-            Undo::Unnamed(before, then) => {
+            Undo::Nothing | Undo::Aligned(_) | Undo::Bound(_) | Undo::Deallocates { .. } => {}
+            Undo::Unnamed(before, then, _) => {
                 // A Parse that fails has dropped the old one already.
                 let before = before.filter(|_| !failed_itself);
                 let serial = |unnamed: &Option<Rc<Unnamed>>| unnamed.as_ref().map(|unnamed| unnamed.serial);
                 let later = self.owed.undos().find_map(|undo| match undo {
-                    Undo::Unnamed(known, _) if serial(known) == then => Some(known),
+                    Undo::Unnamed(known, _, _) if serial(known) == then => Some(known),
                     _ => None,
                 });
                 match later {
@@ -119,5 +127,5 @@ pub(super) fn is_stale(sqlstate: &str, message: &str) -> bool {
 /// Whether the server's unnamed statement is another one behind it.
 fn touches_unnamed(entry: &Entry<Undo>) -> bool {
     entry.kind == Kind::Query
-        || matches!(entry.undo, Undo::Aligned | Undo::Unnamed(..) | Undo::Deallocates { query: true, .. })
+        || matches!(entry.undo, Undo::Aligned(_) | Undo::Unnamed(..) | Undo::Deallocates { query: true, .. })
 }

@@ -1,7 +1,9 @@
 //! The scripts about COPY, which is where client and server most easily lose each other.
 
 use super::scripts::{Script, run, script};
-use crate::wire_client::message::{copy_data, copy_done, copy_fail, describe_statement, flush, query, sync};
+use crate::wire_client::message::{
+    copy_data, copy_done, copy_fail, describe_statement, execute, flush, parse, query, sync,
+};
 
 const COPY_IN: &str = "COPY t FROM STDIN";
 
@@ -141,6 +143,14 @@ pub fn scripts() -> Vec<Script> {
                 [describe_statement("nosuch"), copy_fail("x"), sync()].concat(),
                 [query("COPY nosuch FROM STDIN"), flush(), copy_fail("changed my mind")].concat(),
                 [run("SELECT n FROM t WHERE n < 0"), sync()].concat(),
+            ],
+        ),
+        script(
+            "what is passed over with a copy leaves the unnamed statement, in a failed transaction too",
+            "12CEZEZtnZCZ",
+            &[
+                [run("BEGIN"), execute("nosuch", 1), extended(), copy_fail("x"), sync()].concat(),
+                [parse("s", "SELECT 1"), sync(), describe_statement(""), sync(), query("ROLLBACK")].concat(),
             ],
         ),
         script(
