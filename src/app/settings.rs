@@ -1,5 +1,6 @@
 //! Everything a running proxy needs, parsed and checked.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::credentials::{CredentialsSettings, RotationSettings, VaultSettings};
@@ -24,6 +25,8 @@ pub struct Settings {
     pub threads: usize,
     /// How long transactions may take to end after SIGTERM, revocation included.
     pub shutdown_timeout: Duration,
+    /// Where what must outlive the process goes.
+    pub state_dir: Option<PathBuf>,
     /// Log output.
     pub log: LogSettings,
 }

@@ -52,6 +52,12 @@ fn general(report: &mut Report<'_>, host: &dyn Host) {
             "After SIGTERM transactions get {shutdown} to end; then they are cut and every user is revoked."
         ),
     );
+    let kept = settings.state_dir.as_deref();
+    let said = match kept {
+        Some(_) => "How often Vault refused a login is kept there over restarts.",
+        None => "How often Vault refused a login is forgotten at each start.",
+    };
+    report.item("state_dir", kept.map_or("", |path| path.to_str().unwrap_or("?")), said.to_owned());
 }
 
 fn listen(report: &mut Report<'_>, host: &dyn Host) {

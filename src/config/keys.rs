@@ -38,6 +38,13 @@ pub const KEYS: &[Key] = &[
         "How long transactions may take to end after SIGTERM, revocation of the users included.",
     ),
     key(
+        "state_dir",
+        "directory",
+        "STATE_DIRECTORY",
+        "Where what must outlive the program is kept: how often Vault refused a login. Else \
+         `leasehold` in XDG_STATE_HOME or `~/.local/state`; an empty string: nowhere.",
+    ),
+    key(
         "listen.tcp",
         "address:port",
         "127.0.0.1:6432",

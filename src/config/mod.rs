@@ -34,6 +34,7 @@ mod vault;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use explain::explain;
@@ -107,20 +108,41 @@ fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &
     let databases = root.below("databases");
     let named = root.below("credentials");
     let uses_vault = credentials::use_vault(&databases, &named);
+    let state_dir = read_state_dir(root, lookup, findings);
     let environment =
         if uses_vault { read_vault_environment(lookup, findings) } else { VaultEnvironment::default() };
     Settings {
         listen: listen::read(&root.below("listen"), findings),
         http: http::read(&root.below("http"), findings),
-        vault: vault::read(&root.below("vault"), &environment, uses_vault, findings),
+        vault: vault::read(&root.below("vault"), &environment, state_dir.as_deref(), uses_vault, findings),
         databases: databases::read(&databases, &named, findings),
         rotation: rotation::read(&root.below("rotation"), findings),
         threads: root
             .whole("threads", 1, 1024, findings)
             .map_or_else(default_threads, |threads| usize::try_from(threads).unwrap_or(1)),
         shutdown_timeout: root.duration("shutdown_timeout", findings).unwrap_or(Duration::from_secs(25)),
+        state_dir,
         log: read_log(&root.below("log"), findings),
     }
+}
+
+/// Where what must outlive the program goes: as it is set, else where systemd says, else where
+/// programs of a person keep such things (XDG Base Directory Specification, `XDG_STATE_HOME`).
+fn read_state_dir(
+    root: &Section<'_>,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    findings: &mut Findings,
+) -> Option<PathBuf> {
+    if root.has("state_dir") {
+        return root.text("state_dir", findings).filter(|text| !text.is_empty()).map(PathBuf::from);
+    }
+    let set = |name: &str| lookup(name).filter(|value| Path::new(value).is_absolute());
+    let of_systemd = set("STATE_DIRECTORY").and_then(|list| list.split(':').next().map(PathBuf::from));
+    let of_a_person = || {
+        let home = || set("HOME").map(|home| Path::new(&home).join(".local/state"));
+        Some(set("XDG_STATE_HOME").map(PathBuf::from).or_else(home)?.join("leasehold"))
+    };
+    of_systemd.or_else(of_a_person)
 }
 
 /// Vault's own variables; what cannot be meant is an error, never a guess.

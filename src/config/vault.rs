@@ -1,6 +1,6 @@
 //! `[vault]`: the file wins over the `VAULT_…` and `BAO_…` variables, key by key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::{Host, Url};
@@ -9,12 +9,13 @@ use super::auth::read_auth;
 use super::problem::{Findings, Origin};
 use super::readable::must_be_readable;
 use super::section::Section;
-use crate::credentials::{VaultEnvironment, VaultSettings};
+use crate::credentials::{LoginPace, VaultAuth, VaultEnvironment, VaultSettings};
 
 /// Reads `[vault]`; `None` if no database uses it or something that it needs is missing.
 pub(super) fn read(
     section: &Section<'_>,
     environment: &VaultEnvironment,
+    state_dir: Option<&Path>,
     used: bool,
     findings: &mut Findings,
 ) -> Option<VaultSettings> {
@@ -30,7 +31,7 @@ pub(super) fn read(
     let (client_cert, client_key) = read_identity(section, environment, findings);
     let auth = read_auth(&section.below("auth"), environment, client_cert.is_some(), used, findings);
     let timeout = section.some_time("timeout", findings).or(environment.timeout);
-    let settings = VaultSettings {
+    let mut settings = VaultSettings {
         address: address.unwrap_or_default(),
         namespace: section
             .text("namespace", findings)
@@ -49,8 +50,11 @@ pub(super) fn read(
         skip_verify: environment.skip_verify.unwrap_or(false),
         timeout: timeout.unwrap_or(Duration::from_secs(15)),
         auth: auth?,
-        pace: Default::default(),
+        pace: LoginPace::default(),
     };
+    if let Some(directory) = state_dir {
+        settings.pace = pace(directory, &settings);
+    }
     if settings.skip_verify && used {
         findings.warning(
             &Origin::Variable("VAULT_SKIP_VERIFY".into()),
@@ -59,6 +63,15 @@ pub(super) fn read(
         );
     }
     used.then_some(settings)
+}
+
+/// Logins that go at a pace, and where their count is kept.
+fn pace(directory: &Path, settings: &VaultSettings) -> LoginPace {
+    let VaultSettings { address, namespace, auth, .. } = settings;
+    match VaultAuth::locked_name(auth) {
+        Some((mount, name)) => LoginPace::kept_in(directory, &[address, namespace, mount, name]),
+        None => LoginPace::default(),
+    }
 }
 
 fn read_address(

@@ -103,6 +103,20 @@ pub struct VaultSettings {
     pub pace: LoginPace,
 }
 
+impl VaultAuth {
+    /// Where it logs in and with which name, if Vault locks that name after some refused logins.
+    #[must_use]
+    pub fn locked_name(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::AppRole { mount, role_id, .. } => Some((mount, role_id.trim())),
+            Self::Userpass { mount, username, .. } | Self::Ldap { mount, username, .. } => {
+                Some((mount, username))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A way to get a token (`[vault.auth]`).
 #[derive(Debug, Clone)]
 pub enum VaultAuth {

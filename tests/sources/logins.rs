@@ -440,3 +440,46 @@ async fn refused_logins_never_lock_the_role_id() {
     pools[1].revoke(&issued).await.unwrap();
     assert!(shop.no_user_remains().await);
 }
+
+/// A program that is started again and again with a wrong secret id, six times, each until Vault or
+/// the count says no.
+async fn crash_loop(shop: &Shop, state_dir: &std::path::Path) {
+    for _ in 0..6 {
+        let extra = format!("state_dir = {state_dir:?}\n");
+        let auth = format!(
+            "method = \"approle\"\nrole_id = {:?}\nsecret_id_file = {:?}",
+            shop.role_id,
+            shop.secret_id_file()
+        );
+        let mut proxy = Leasehold::run(&(extra + &config(shop, "", &auth))).await;
+        let denied = async || {
+            let log = proxy.log_text();
+            log.contains("invalid role or secret ID") || log.contains("the next one is in 1")
+        };
+        assert!(wait_until(PATIENCE, denied).await, "{}", proxy.log_text());
+        proxy.terminate().await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_is_started_again_and_again_never_locks_the_role_id() {
+    let shop = or_skip!(Shop::open(SHORT).await);
+    let good = std::fs::read_to_string(shop.secret_id_file()).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let login = || async {
+        let body = json!({"role_id": shop.role_id, "secret_id": good.trim()});
+        shop.vault.request(Method::POST, "auth/approle/login", Some(body), None).await
+    };
+    std::fs::write(shop.secret_id_file(), "11111111-2222-3333-4444-555555555555").unwrap();
+    crash_loop(&shop, state.path()).await;
+    let (status, answer) = login().await;
+    assert_eq!(status, 200, "{answer}");
+    let kept: Vec<_> = std::fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = &kept[..] else { panic!("{kept:?}") };
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.starts_with("4 ") && text.len() < 20, "{text}");
+    // Without a place for the count, the same locks it.
+    crash_loop(&shop, std::path::Path::new("")).await;
+    let (status, answer) = login().await;
+    assert_ne!(status, 200, "{answer}");
+}

@@ -44,7 +44,8 @@ impl Leasehold {
         let file = directory.path().join("leasehold.toml");
         std::fs::write(&file, config.to_string()).unwrap();
         let mut command = command();
-        command.arg("run").arg("--config").arg(&file).envs(env.iter().copied());
+        command.arg("run").arg("--config").arg(&file).env("STATE_DIRECTORY", directory.path());
+        command.envs(env.iter().copied());
         let mut program = Program::start(command);
         let accepts = wait_for(PATIENCE, async || {
             if program.ended().is_some() {

@@ -17,7 +17,6 @@ use super::pace::LoginPace;
 use super::secret_ids::SecretIds;
 use super::token::{Known, Token, lookup, renew};
 use super::uses::Uses;
-use crate::clock::Moment;
 use crate::credentials::{AwsSettings, AzureSettings, GcpSettings, SourceError, VaultAuth};
 use crate::secret::Secret;
 
@@ -184,7 +183,7 @@ impl Tokens {
         secret: &Secret,
     ) -> Result<Token, SourceError> {
         let mut refusals = self.pace.turn().await;
-        if let Some(wait) = refusals.wait(Moment::now(), secret) {
+        if let Some(wait) = refusals.wait(secret) {
             let minutes = wait.as_secs().div_ceil(60);
             return Err(SourceError::Denied {
                 message: format!(
@@ -198,9 +197,7 @@ impl Tokens {
         let result = log_in(client, door, body, secret).await;
         match &result {
             Ok(_) => refusals.succeeded(),
-            Err(SourceError::Denied { .. }) => {
-                refusals.refused(Moment::now(), secret);
-            }
+            Err(SourceError::Denied { .. }) => refusals.refused(secret),
             Err(_) => {}
         }
         result
