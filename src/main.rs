@@ -172,7 +172,7 @@ async fn serve(settings: Settings) -> ExitCode {
 
 fn demo(args: &DemoArgs) -> ExitCode {
     if let Some(path) = &args.log {
-        let log = LogSettings { format: LogFormat::Text, filter: "debug".to_owned() };
+        let log = LogSettings { format: LogFormat::Text, filter: "debug".to_owned(), most_alike: 0 };
         let file = match std::fs::File::create(path) {
             Ok(file) => file,
             Err(error) => return complain(&format!("cannot write {}: {error}", path.display())),

@@ -16,3 +16,5 @@ mod leaving;
 mod limits;
 #[path = "client_side/startup.rs"]
 mod startup;
+#[path = "client_side/told.rs"]
+mod told;

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::limit::Limit;
 use super::settings::{LogFormat, LogSettings};
 use crate::credentials::QUIET;
 
@@ -36,6 +38,9 @@ pub enum LogError {
     /// Somebody else has set up logging in this process.
     #[error("logging is already set up: {0}")]
     Taken(#[from] tracing_subscriber::util::TryInitError),
+    /// The thread that tells what was left out cannot be had.
+    #[error("no thread for the log: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 /// Sets up logging for the whole process.
@@ -44,23 +49,26 @@ pub enum LogError {
 ///
 /// A filter that cannot be parsed, or a process that logs already.
 pub fn init(settings: &LogSettings, output: LogOutput) -> Result<(), LogError> {
+    let limit = (settings.most_alike > 0).then(|| Limit::new(settings.most_alike)).transpose()?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter(&settings.filter)?);
     match output {
         LogOutput::File(file) => {
             let builder = builder.with_writer(Mutex::new(file)).with_ansi(false);
             if settings.format == LogFormat::Json {
-                builder.json().flatten_event(true).finish().try_init()?;
+                builder.json().flatten_event(true).finish().with(limit).try_init()?;
             } else {
-                builder.finish().try_init()?;
+                builder.finish().with(limit).try_init()?;
             }
         }
         LogOutput::Stderr { terminal, color } => {
             let builder = builder.with_writer(std::io::stderr);
             match settings.format {
-                LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
-                LogFormat::Auto if !terminal => builder.json().flatten_event(true).finish().try_init()?,
+                LogFormat::Json => builder.json().flatten_event(true).finish().with(limit).try_init()?,
+                LogFormat::Auto if !terminal => {
+                    builder.json().flatten_event(true).finish().with(limit).try_init()?;
+                }
                 LogFormat::Auto | LogFormat::Text => {
-                    builder.with_ansi(terminal && color).finish().try_init()?
+                    builder.with_ansi(terminal && color).finish().with(limit).try_init()?;
                 }
             }
         }

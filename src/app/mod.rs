@@ -1,5 +1,6 @@
 //! Composition: starts the rooms, joins them, and stops them in order.
 
+mod limit;
 pub mod logging;
 mod proxy;
 mod settings;

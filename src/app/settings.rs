@@ -38,6 +38,8 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// A level (`info`) or a filter of tracing-subscriber's EnvFilter.
     pub filter: String,
+    /// Lines of one kind and pool a minute; what is more is counted. 0: no limit.
+    pub most_alike: u32,
 }
 
 /// How log lines look.

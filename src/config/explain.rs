@@ -336,4 +336,23 @@ fn log(report: &mut Report<'_>) {
     };
     report.item("log.format", format, meaning);
     report.item("log.filter", &log.filter, "What is told.");
+    let alike = match log.most_alike {
+        0 => "However often a line comes, it is written.".to_owned(),
+        most => format!("Of one kind of line {most} a minute are written, the others are counted."),
+    };
+    report.item("log.most_alike", log.most_alike, alike);
+    let tell = report.loaded.settings.listen.tell;
+    let slow = span(tell.slow_checkout);
+    let slowly = match tell.slow_checkout.is_zero() {
+        true => "Nobody's wait for a server connection is told.".to_owned(),
+        false => format!("A client that waits {slow} for a server connection is told of."),
+    };
+    report.item("log.slow_checkout", &slow, slowly);
+    let audit = match tell.audit {
+        true => {
+            "A line for each time that a client held a server connection: in transaction mode one a transaction."
+        }
+        false => "Who ran as which user is not told.",
+    };
+    report.item("log.audit", tell.audit, audit);
 }

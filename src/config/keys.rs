@@ -294,6 +294,26 @@ pub const KEYS: &[Key] = &[
         "Text or JSON; auto: text on a terminal, JSON otherwise.",
     ),
     key("log.filter", "filter", "info", "A level, or directives such as `info,leasehold::pool=debug`."),
+    key(
+        "log.most_alike",
+        "number",
+        "60",
+        "Lines of one kind (the same words, the same database) a minute; what is more is counted and told \
+         as a number; 0: no limit.",
+    ),
+    key(
+        "log.slow_checkout",
+        "duration",
+        "1s",
+        "A client that waited at least this long for a server connection is told of; 0s: never.",
+    ),
+    key(
+        "log.audit",
+        "true | false",
+        "false",
+        "One line each time that a client gives a server connection back: who ran as which user from when to \
+         when.",
+    ),
 ];
 
 /// What stands at a path of the tree.

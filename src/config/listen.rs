@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::problem::Findings;
 use super::section::Section;
-use crate::session::ListenSettings;
+use crate::session::{ListenSettings, TellSettings};
 
 /// The port that clients find us at unless another one is set.
 const PORT: u16 = 6432;
@@ -47,6 +47,7 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> ListenSett
         unix_dir,
         unix_port,
         unix_mode: read_mode(section, findings).unwrap_or(0o600),
+        tell: TellSettings::default(),
         max_clients: section.count("max_clients", findings).unwrap_or(10_000),
         startup_timeout: section.some_time("startup_timeout", findings).unwrap_or(Duration::from_secs(10)),
         max_prepared_bytes: section.size("max_prepared_bytes", findings).unwrap_or(256 << 20),

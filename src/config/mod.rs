@@ -20,6 +20,7 @@ mod keys;
 mod links;
 mod listen;
 mod locate;
+mod log;
 mod names;
 mod problem;
 mod readable;
@@ -43,8 +44,9 @@ pub use keys::{KEYS, Key};
 pub use locate::{LoadError, load};
 pub use problem::{Origin, Problem, Problems};
 
-use crate::app::{LogFormat, LogSettings, Settings};
+use crate::app::Settings;
 use crate::credentials::{VaultEnvError, VaultEnvironment, from_environment};
+use crate::session::ListenSettings;
 use problem::Findings;
 use section::Section;
 
@@ -111,8 +113,9 @@ fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &
     let state_dir = read_state_dir(root, lookup, findings);
     let environment =
         if uses_vault { read_vault_environment(lookup, findings) } else { VaultEnvironment::default() };
+    let (log, tell) = log::read(&root.below("log"), findings);
     Settings {
-        listen: listen::read(&root.below("listen"), findings),
+        listen: ListenSettings { tell, ..listen::read(&root.below("listen"), findings) },
         http: http::read(&root.below("http"), findings),
         vault: vault::read(&root.below("vault"), &environment, state_dir.as_deref(), uses_vault, findings),
         databases: databases::read(&databases, &named, findings),
@@ -122,7 +125,7 @@ fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &
             .map_or_else(default_threads, |threads| usize::try_from(threads).unwrap_or(1)),
         shutdown_timeout: root.duration("shutdown_timeout", findings).unwrap_or(Duration::from_secs(25)),
         state_dir,
-        log: read_log(&root.below("log"), findings),
+        log,
     }
 }
 
@@ -160,20 +163,4 @@ fn read_vault_environment(
 /// One data thread per core, at most four.
 fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(4)
-}
-
-fn read_log(section: &Section<'_>, findings: &mut Findings) -> LogSettings {
-    let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let format = section.choice("format", &formats, findings).unwrap_or_default();
-    let filter = section.filled("filter", findings).unwrap_or_else(|| "info".to_owned());
-    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&filter) {
-        let what = format!("is {filter:?}, which is no filter: {error}");
-        section.error(
-            "filter",
-            &what,
-            "write a level, or directives such as \"info,leasehold::pool=debug\"",
-            findings,
-        );
-    }
-    LogSettings { format, filter }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::conn::Conn;
@@ -26,6 +26,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long waiting clients of a shard may stand still before other shards are asked for a connection.
 const PATIENCE: Duration = Duration::from_millis(2);
+/// A client that has waited for so long, with every connection taken, makes a pool saturated.
+const SATURATED_AFTER: Duration = Duration::from_millis(500);
 /// Connections of a coming generation that are opened at once.
 const WARM_LANES: usize = 4;
 
@@ -59,6 +61,13 @@ impl LocalPool {
 
     /// All connections that there may be are open.
     fn call_for_help(self: &Rc<Self>) {
+        if self.seen.get().is_some() {
+            let now = Instant::now();
+            let (waited, waiting) = (self.places.borrow().longest(now), self.places.borrow().len());
+            if waited >= SATURATED_AFTER {
+                self.pool.tell_full(now, waited, waiting);
+            }
+        }
         if self.hungry.get() {
             return;
         }

@@ -57,6 +57,11 @@ impl<P> Places<P> {
         self.queue.front().map(|place| place.ticket)
     }
 
+    /// How long the oldest has waited.
+    pub(super) fn longest(&self, now: Instant) -> Duration {
+        self.queue.front().map_or(Duration::ZERO, |place| now.saturating_duration_since(place.since))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use super::ledger::Ledger;
 use super::message::{ShardMessage, ShardPort};
@@ -19,6 +20,9 @@ use crate::wire::ErrorFields;
 
 /// How long a client waits for the server to be asked again, beside the login itself.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+
+/// A saturated pool is told of once in this time.
+const TELL_FULL_EVERY: Duration = Duration::from_secs(60);
 
 /// What came of the last login of a user that was to serve.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +53,8 @@ pub struct Pool {
     verdict: watch::Sender<Verdict>,
     pub(super) watch: Watch,
     trouble: Mutex<Option<String>>,
+    /// When it was last told that clients wait.
+    told_full: Mutex<Option<Instant>>,
 }
 
 impl Pool {
@@ -75,6 +81,7 @@ impl Pool {
             verdict: watch::Sender::default(),
             watch: Watch::default(),
             trouble: Mutex::new(None),
+            told_full: Mutex::new(None),
         })
     }
 
@@ -210,6 +217,25 @@ impl Pool {
                 port.send(ShardMessage::Hungry { pool: self.index, shard, wanted });
             }
         }
+    }
+
+    /// Clients have waited for so long since all connections are taken: told once a minute.
+    #[cold]
+    pub(super) fn tell_full(&self, now: Instant, waited: Duration, waiting: usize) {
+        let mut told = self.told_full.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| now.saturating_duration_since(told) < TELL_FULL_EVERY) {
+            return;
+        }
+        *told = Some(now);
+        warn!(
+            pool = %self.settings.name,
+            pool_size = self.settings.size,
+            max_server_connections = self.settings.max_server_connections,
+            waiting,
+            waited = waited.as_secs_f64(),
+            "pool saturated: every server connection is taken and clients wait; raise pool_size, or look for \
+             long transactions with SHOW SERVERS"
+        );
     }
 
     pub(super) fn clear_hungry(&self, shard: usize) {

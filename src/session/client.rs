@@ -143,7 +143,7 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
         since: Instant::now(),
         waker: waker.clone(),
     });
-    let seeker = Seeker { shard: &shard, local: &local, client: seat.id, waker: &waker };
+    let seeker = Seeker { shard: &shard, local: &local, cell: &joined.cell, client: seat.id, waker: &waker };
     let prepared = match local.pool().settings().mode {
         PoolMode::Transaction => prepare_transaction(&seeker, &profile).await,
         PoolMode::Session => prepare_session(&seeker, &profile).await,
@@ -240,6 +240,7 @@ fn profile_of(params: &StartupParams, mode: PoolMode) -> Result<Profile, ErrorFi
 struct Seeker<'a> {
     shard: &'a Shard,
     local: &'a Rc<LocalPool>,
+    cell: &'a ClientCell,
     client: ClientId,
     waker: &'a Waker,
 }
@@ -294,14 +295,19 @@ impl Seeker<'_> {
         if let Some(conn) = self.local.try_checkout(self.client, key, &self.shard.base, self.waker) {
             return Ok(conn);
         }
+        let since = self.shard.crowd.settings().tell.since();
         let mut waiting = self.local.wait(self.client, key, self.waker);
-        poll_fn(|cx| {
+        let conn = poll_fn(|cx| {
             if self.shard.stopping.get() {
                 return Poll::Ready(Err(refusal::shutdown()));
             }
             waiting.poll(cx).map_err(refusal::checkout)
         })
-        .await
+        .await?;
+        if let Some(since) = since {
+            self.shard.crowd.settings().tell.waited(since, self.cell, self.local);
+        }
+        Ok(conn)
     }
 }
 

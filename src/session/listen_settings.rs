@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::told::TellSettings;
+
 /// Where clients come in (`[listen]`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListenSettings {
@@ -22,4 +24,6 @@ pub struct ListenSettings {
     /// How much text of prepared statements all clients of transaction mode together may have, in
     /// bytes; one client a sixteenth of it.
     pub max_prepared_bytes: usize,
+    /// What is told of clients.
+    pub tell: TellSettings,
 }

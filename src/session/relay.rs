@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
+use tokio::time::Instant;
 
 use super::again::Again;
 use super::answers::AnswerScan;
@@ -21,6 +22,7 @@ use super::owed::Verdict;
 use super::refusal;
 use super::roll::{ClientCell, ClientState};
 use super::shard::{SCRATCH, Shard};
+use super::told::Tenure;
 use super::virtual_session::VirtualSession;
 use crate::net::Stream;
 use crate::pool::{Conn, LocalPool, PoolMode, Profile, Waiting};
@@ -45,6 +47,10 @@ pub(super) struct Relay {
     pub(super) client: Stream,
     pub(super) session_mode: bool,
     pub(super) hold: Hold,
+    /// Since when it waits, if that may be worth telling.
+    since: Option<Instant>,
+    /// Told when the upstream goes.
+    tenure: Option<Box<Tenure>>,
     pub(super) requests: HeaderScan,
     pub(super) answers: AnswerScan,
     pub(super) exchange: Exchange,
@@ -88,6 +94,8 @@ impl Relay {
             client,
             session_mode,
             hold: Hold::Idle,
+            since: None,
+            tenure: None,
             requests: HeaderScan::default(),
             answers: AnswerScan::default(),
             exchange: Exchange::default(),
@@ -115,6 +123,11 @@ impl Relay {
         if !self.session_mode {
             self.mine.begin(&mut conn, &mut self.to_server);
         }
+        let tell = self.shard.crowd.settings().tell;
+        if let Some(since) = self.since.take() {
+            tell.waited(since, &self.cell, &self.local);
+        }
+        self.tenure = tell.holds(&self.cell, &conn);
         self.cell.state.set(ClientState::Active);
         self.hold = Hold::Active(conn);
     }
@@ -185,6 +198,7 @@ impl Relay {
             None => {
                 self.ahead.extend_from_slice(fresh);
                 self.cell.state.set(ClientState::Waiting);
+                self.since = self.shard.crowd.settings().tell.since();
                 self.hold = Hold::Waiting(self.local.wait(self.cell.id, &self.shard.base, cx.waker()));
                 Step::Again
             }
@@ -353,6 +367,7 @@ impl Relay {
     fn let_go(&mut self) {
         self.cell.state.set(ClientState::Idle);
         self.cell.pinned.set(false);
+        self.tenure = None;
         // An idle client holds no buffer: these are empty, but may have been large.
         self.to_server = BytesMut::new();
         if self.to_client.is_empty() {

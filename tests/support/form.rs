@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-fn is_long() -> bool {
+/// Whether it is the second.
+pub fn is_long() -> bool {
     std::env::var_os("LEASEHOLD_TEST_LONG").is_some_and(|set| !set.is_empty())
 }
 

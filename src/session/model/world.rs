@@ -21,6 +21,7 @@ use crate::pool::{Conn, LocalPool, PoolShard, Profile};
 use crate::session::relay::{Hold, Relay};
 use crate::session::roll::ClientCell;
 use crate::session::shard::Shard;
+use crate::session::told::TellSettings;
 use crate::session::{ClientState, Crowd, ListenSettings};
 use crate::wire::parameter_status;
 
@@ -101,6 +102,7 @@ impl World {
             max_clients: 100,
             startup_timeout: Duration::from_secs(1),
             max_prepared_bytes: 1 << 24,
+            tell: TellSettings::default(),
         };
         let (console, _) = mpsc::unbounded_channel();
         let crowd = Crowd::new(settings, 1);
