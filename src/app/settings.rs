@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::admin::ShownSettings;
 use crate::credentials::{CredentialsSettings, RotationSettings, VaultSettings};
 use crate::http::HttpSettings;
 use crate::pool::PoolSettings;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// Log output.
     pub log: LogSettings,
+    /// All of these as the console shows them.
+    pub shown: ShownSettings,
 }
 
 /// `[log]`.

@@ -42,6 +42,7 @@ pub use keys::{KEYS, Key};
 pub use locate::{LoadError, load};
 pub use problem::{Origin, Problem, Problems};
 
+use crate::admin::ShownSettings;
 use crate::app::{LogFormat, LogSettings, Settings};
 use crate::credentials::{VaultEnvError, VaultEnvironment, from_environment};
 use problem::Findings;
@@ -95,7 +96,10 @@ pub fn parse(
     if !errors.is_empty() {
         return Err(sorted(file, errors));
     }
-    Ok(Loaded { file: file.to_owned(), settings, warnings, origins: environment::origins(&tree) })
+    let origins = environment::origins(&tree);
+    let mut loaded = Loaded { file: file.to_owned(), settings, warnings, origins };
+    loaded.settings.shown = explain::shown(&loaded);
+    Ok(loaded)
 }
 
 fn sorted(file: &str, mut list: Vec<Problem>) -> Problems {
@@ -120,6 +124,7 @@ fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &
             .map_or_else(default_threads, |threads| usize::try_from(threads).unwrap_or(1)),
         shutdown_timeout: root.duration("shutdown_timeout", findings).unwrap_or(Duration::from_secs(25)),
         log: read_log(&root.below("log"), findings),
+        shown: ShownSettings::default(),
     }
 }
 

@@ -21,12 +21,23 @@ pub(super) struct Slot {
     landlord: Arc<dyn Landlord>,
     generation: Arc<Generation>,
     shard: usize,
+    number: u64,
 }
 
 impl Slot {
     /// A place on `shard` that `landlord` has entered in its books.
-    pub(super) fn new(landlord: Arc<dyn Landlord>, generation: Arc<Generation>, shard: usize) -> Self {
-        Self { landlord, generation, shard }
+    pub(super) fn new(
+        landlord: Arc<dyn Landlord>,
+        generation: Arc<Generation>,
+        shard: usize,
+        number: u64,
+    ) -> Self {
+        Self { landlord, generation, shard, number }
+    }
+
+    /// Which of the pool's connections it is for, counted from 1.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn generation(&self) -> &Arc<Generation> {

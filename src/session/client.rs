@@ -132,6 +132,7 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
     };
     // A task's waker stays the same: whoever holds it can wake this client for its whole life.
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let now = Instant::now();
     let joined = shard.join(ClientCell {
         id: seat.id,
         database,
@@ -140,7 +141,8 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
         address: hello.address,
         state: Cell::new(ClientState::Waiting),
         pinned: Cell::new(false),
-        since: Instant::now(),
+        waiting_since: Cell::new(now),
+        since: now,
         waker: waker.clone(),
     });
     let seeker = Seeker { shard: &shard, local: &local, client: seat.id, waker: &waker };

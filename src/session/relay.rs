@@ -185,7 +185,9 @@ impl Relay {
             None => {
                 self.ahead.extend_from_slice(fresh);
                 self.cell.state.set(ClientState::Waiting);
-                self.hold = Hold::Waiting(self.local.wait(self.cell.id, &self.shard.base, cx.waker()));
+                let waiting = self.local.wait(self.cell.id, &self.shard.base, cx.waker());
+                self.cell.waiting_since.set(waiting.since());
+                self.hold = Hold::Waiting(waiting);
                 Step::Again
             }
         }
