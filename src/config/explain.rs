@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::Loaded;
 use super::explain_credentials::{bounds, own_or_shared, shared};
 use super::explain_vault::explain_vault;
 use super::host::{Host, NoHost};
+use super::loaded::Loaded;
 use super::report::{Report, span};
 use super::sslmode::tls_sentence;
 use crate::admin::ShownSettings;

@@ -19,6 +19,7 @@ mod http;
 mod keys;
 mod links;
 mod listen;
+mod loaded;
 mod locate;
 mod names;
 mod problem;
@@ -39,6 +40,7 @@ use std::time::Duration;
 pub use explain::explain;
 pub use host::{Host, ThisHost};
 pub use keys::{KEYS, Key};
+pub use loaded::Loaded;
 pub use locate::{LoadError, load};
 pub use problem::{Origin, Problem, Problems};
 
@@ -47,29 +49,6 @@ use crate::app::{LogFormat, LogSettings, Settings};
 use crate::credentials::{VaultEnvError, VaultEnvironment, from_environment};
 use problem::Findings;
 use section::Section;
-
-/// A configuration that is right.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// The file's name as the operator gave it, or `environment` without one.
-    pub file: String,
-    /// What the proxy runs with.
-    pub settings: Settings,
-    /// What works but deserves a second look.
-    pub warnings: Vec<Problem>,
-    /// Where each key that is set was set, by path.
-    pub origins: BTreeMap<String, Origin>,
-}
-
-impl Loaded {
-    /// The warnings as text, empty without any.
-    #[must_use]
-    pub fn warnings_text(&self) -> String {
-        let mut text = String::new();
-        let _ = problem::write_list(&mut text, &self.file, &self.warnings);
-        text
-    }
-}
 
 /// Parses and checks a configuration: the TOML `text` of `file` under the variables of `environment`.
 ///

@@ -68,7 +68,11 @@ pub struct Conn {
 impl Conn {
     pub(super) fn new(connected: Connected, key: Arc<Profile>, slot: Slot, registry: &Rc<Registry>) -> Self {
         let Connected { stream, peer, key: cancel, params } = connected;
-        let tethered = registry.tether(Origin { peer, cancel, opened: Instant::now() }, &stream, &slot);
+        let tethered = registry.tether(
+            Origin { peer, cancel, opened: Instant::now(), number: slot.number() },
+            &stream,
+            &slot,
+        );
         Self { stream, dressed: Arc::default(), prepared: Prepared::default(), key, params, tethered, slot }
     }
 
@@ -132,6 +136,7 @@ impl Conn {
             peer: tether.peer.clone(),
             cancel: tether.cancel.clone(),
             opened: tether.opened,
+            number: tether.number,
             slot,
         })
     }
@@ -148,15 +153,16 @@ pub struct DetachedConn {
     peer: Peer,
     cancel: Option<CancelKey>,
     opened: Instant,
+    number: u64,
     slot: Slot,
 }
 
 impl DetachedConn {
     pub(super) fn attach(self, shard: usize, registry: &Rc<Registry>) -> Option<Conn> {
-        let Self { stream, dressed, prepared, key, params, peer, cancel, opened, mut slot } = self;
+        let Self { stream, dressed, prepared, key, params, peer, cancel, opened, number, mut slot } = self;
         slot.move_to(shard);
         let stream = stream.attach().ok()?;
-        let tethered = registry.tether(Origin { peer, cancel, opened }, &stream, &slot);
+        let tethered = registry.tether(Origin { peer, cancel, opened, number }, &stream, &slot);
         tethered.tether.prepared.set(prepared.len());
         Some(Conn { stream, dressed, prepared, key, params, tethered, slot })
     }
@@ -241,6 +247,7 @@ struct Origin {
     peer: Peer,
     cancel: Option<CancelKey>,
     opened: Instant,
+    number: u64,
 }
 
 /// All connections of one shard's part of a pool, whoever holds them.
@@ -252,7 +259,7 @@ pub(super) struct Registry {
 
 impl Registry {
     fn tether(self: &Rc<Self>, origin: Origin, stream: &Stream, slot: &Slot) -> Tethered {
-        let Origin { peer, cancel, opened } = origin;
+        let Origin { peer, cancel, opened, number } = origin;
         let id = self.next.get();
         self.next.set(id.wrapping_add(1));
         let tether = Rc::new(Tether {
@@ -260,7 +267,7 @@ impl Registry {
             cancel,
             generation: slot.generation().clone(),
             opened,
-            number: slot.number(),
+            number,
             tls: stream.tls_version(),
             holder: Cell::new(None),
             waker: RefCell::new(None),

@@ -40,8 +40,8 @@ pub struct Pool {
     /// Number of the active generation; 0: none. All that a checkout reads.
     active: AtomicU64,
     was_active: AtomicBool,
-    /// Places for connections that were given so far.
-    places: AtomicU64,
+    /// Connections opened so far.
+    opened: AtomicU64,
     /// One bit a shard: it has clients waiting and nothing to give them.
     hungry: AtomicU64,
     ledger: Mutex<Ledger>,
@@ -69,7 +69,7 @@ impl Pool {
             ports,
             active: AtomicU64::new(0),
             was_active: AtomicBool::new(false),
-            places: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
             hungry: AtomicU64::new(0),
             ledger: Mutex::new(ledger),
             drained: Notify::new(),
@@ -190,8 +190,7 @@ impl Pool {
     /// A place for one more connection of `id` on `shard`.
     pub(super) fn take_slot(self: &Arc<Self>, id: GenerationId, shard: usize) -> Option<Slot> {
         let generation = self.ledger().take(id, shard)?;
-        let number = self.places.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        Some(Slot::new(self.clone(), generation, shard, number))
+        Some(Slot::new(self.clone(), generation, shard))
     }
 
     pub(super) fn broadcast(&self, mut message: impl FnMut() -> ShardMessage) {
@@ -244,6 +243,10 @@ impl Pool {
 }
 
 impl Landlord for Pool {
+    fn number(&self) -> u64 {
+        self.opened.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
     fn moved(&self, from: usize, to: usize) {
         self.ledger().moved(from, to);
     }
