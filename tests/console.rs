@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // panicking is how a test fails, helpers included
 
+#[path = "console/exporter.rs"]
+mod exporter;
 mod support;
+mod wire_client;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -111,9 +114,16 @@ async fn every_table_is_shown_typed_to_a_driver_that_prepares() {
             ("state", &Type::TEXT),
             ("lease_id", &Type::TEXT),
             ("issued_at", &Type::TIMESTAMPTZ),
+            ("age", &Type::FLOAT8),
             ("expires_in", &Type::FLOAT8),
+            ("token_expires_in", &Type::FLOAT8),
             ("connections", &Type::INT8),
+            ("idle", &Type::INT8),
+            ("busy", &Type::INT8),
+            ("draining", &Type::INT8),
+            ("pinned", &Type::INT8),
             ("renewals", &Type::INT8),
+            ("retire_reason", &Type::TEXT),
         ]
     );
     let rows = console.query(&generations, &[]).await.unwrap();
@@ -125,6 +135,9 @@ async fn every_table_is_shown_typed_to_a_driver_that_prepares() {
     let left: f64 = row.get("expires_in");
     assert!(left > 500.0 && left <= 600.0, "{left}");
     assert!(row.get::<_, i64>("connections") >= 1);
+    assert_eq!(["busy", "draining", "pinned"].map(|name| row.get::<_, i64>(name)), [1, 0, 0]);
+    assert!(row.get::<_, f64>("age") < 60.0);
+    assert_eq!(row.get::<_, Option<f64>>("token_expires_in"), None);
     let user: &str = row.get("user");
     assert_eq!(house.postgres.roles_like(user).await, [user]);
 
@@ -135,8 +148,8 @@ async fn every_table_is_shown_typed_to_a_driver_that_prepares() {
     let app = pools.iter().find(|row| row.get::<_, &str>("database") == "app").unwrap();
     assert_eq!(app.get::<_, &str>("user"), user);
     let count = |name: &str| app.get::<_, i64>(name);
-    assert_eq!(["clients_active", "clients_waiting", "clients_idle"].map(count), [1, 0, 0]);
-    assert_eq!(["servers_busy", "pool_size", "max_server_connections"].map(count), [1, 4, 8]);
+    assert_eq!(["cl_active", "cl_waiting", "cl_idle", "maxwait"].map(count), [1, 0, 0, 0]);
+    assert_eq!(["sv_active", "pool_size", "max_server_connections"].map(count), [1, 4, 8]);
     assert_eq!((count("errors"), app.get::<_, Option<&str>>("last_error")), (0, None));
 
     let clients = console.query("show clients", &[]).await.unwrap();
@@ -144,14 +157,19 @@ async fn every_table_is_shown_typed_to_a_driver_that_prepares() {
     assert_eq!(clients.len(), 2);
     assert_eq!((of("app").get::<_, &str>("state"), of("app").get::<_, &str>("user")), ("active", "anyone"));
     assert_eq!(of("Reports").get::<_, &str>("application_name"), "night run");
-    assert!(of("app").get::<_, &str>("address").starts_with("127.0.0.1:"));
-    assert!(of("app").get::<_, SystemTime>("connected_since") <= SystemTime::now());
+    assert_eq!(of("app").get::<_, &str>("addr"), "127.0.0.1");
+    assert!(of("app").get::<_, i64>("port") > 0);
+    assert!(of("app").get::<_, SystemTime>("connect_time") <= SystemTime::now());
 
     let servers = console.query("SHOW SERVERS", &[]).await.unwrap();
-    let mine = servers.iter().find(|row| row.get::<_, Option<i64>>("pid") == Some(pid.into())).unwrap();
-    assert_eq!((mine.get::<_, &str>("state"), mine.get::<_, &str>("user")), ("busy", user));
-    assert_eq!(mine.get::<_, i64>("client"), of("app").get::<_, i64>("id"));
-    assert_eq!(mine.get::<_, String>("address"), format!("127.0.0.1:{}", house.postgres.port()));
+    let mine = servers.iter().find(|row| row.get::<_, i64>("remote_pid") == i64::from(pid)).unwrap();
+    assert_eq!((mine.get::<_, &str>("state"), mine.get::<_, &str>("user")), ("active", user));
+    assert_eq!(mine.get::<_, &str>("link"), of("app").get::<_, &str>("ptr"));
+    assert_eq!(of("app").get::<_, &str>("link"), mine.get::<_, &str>("ptr"));
+    assert_eq!(
+        (mine.get::<_, &str>("addr"), mine.get::<_, i64>("port")),
+        ("127.0.0.1", i64::from(house.postgres.port()))
+    );
     assert!(servers.iter().any(|row| row.get::<_, &str>("database") == "Reports"));
 
     let version = console.query_one("SHOW VERSION", &[]).await.unwrap();
@@ -168,10 +186,10 @@ async fn psql_shows_tables_and_several_commands_at_once() {
     let generations = house.psql("SHOW GENERATIONS").await;
     let line = generations.lines().find(|line| line.starts_with("app|")).unwrap();
     let fields: Vec<&str> = line.split('|').collect();
-    assert_eq!((fields.len(), fields[0], fields[4]), (10, "app", "active"), "{generations}");
+    assert_eq!((fields.len(), fields[0], fields[4]), (17, "app", "active"), "{generations}");
     // 2026-01-31 12:34:56.789+00
     assert!(fields[6].ends_with("+00") && fields[6].as_bytes()[10] == b' ', "{generations}");
-    assert!(fields[7].parse::<f64>().unwrap() > 500.0, "{generations}");
+    assert!(fields[8].parse::<f64>().unwrap() > 500.0, "{generations}");
     assert!(house.psql("SHOW HELP").await.contains("ROTATE database|"));
     assert_eq!(house.psql("SELECT 1").await, "1\n");
     assert!(house.psql("SELECT version()").await.starts_with("PostgreSQL 15.0 (Leasehold "));
@@ -200,7 +218,9 @@ async fn rotate_makes_another_generation_active() {
     let over = async || {
         let rows = console.query("SHOW GENERATIONS", &[]).await.unwrap();
         let old = rows.iter().find(|row| row.get::<_, Option<String>>("user").as_ref() == Some(&user));
-        old.is_some_and(|row| row.get::<_, &str>("state") == "revoked")
+        old.is_some_and(|row| {
+            row.get::<_, &str>("state") == "revoked" && row.get::<_, &str>("retire_reason") == "asked"
+        })
     };
     assert!(wait_until(PATIENCE, over).await, "{}", house.proxy.log_text());
     assert!(house.postgres.roles_like(&user).await.is_empty());
@@ -334,10 +354,10 @@ async fn a_client_that_breaks_the_protocol_is_told_and_let_go() {
         (b"P\0\0\0\x06ab", "08P01"),
         (b"B\0\0\0\x0a\0\0\xff\xff\xff\xff", "08P01"),
         (b"F\0\0\0\x04", "08P01"),
-        // Two result formats for ten columns, then a statement that is not there, then goodbye.
+        // Two result formats for seventeen columns, then a statement that is not there, then goodbye.
         (
             b"P\0\0\0\x18\0SHOW GENERATIONS\0\0\0B\0\0\0\x10\0\0\0\0\0\0\0\x02\0\x01\0\x01D\0\0\0\x06P\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04X\0\0\0\x04",
-            "bind message has 2 result formats but query has 10 columns",
+            "bind message has 2 result formats but query has 17 columns",
         ),
         (b"E\0\0\0\x0ax\0\0\0\0\0S\0\0\0\x04X\0\0\0\x04", "26000"),
     ];

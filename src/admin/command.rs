@@ -34,6 +34,24 @@ pub(super) enum Show {
     Clients,
     /// Connections to PostgreSQL.
     Servers,
+    /// Clients and connections to PostgreSQL.
+    Sockets,
+    /// Those of them that do something.
+    ActiveSockets,
+    /// Databases that clients may ask for.
+    Databases,
+    /// Totals and averages.
+    Stats,
+    /// Totals alone.
+    StatsTotals,
+    /// Averages alone.
+    StatsAverages,
+    /// Counts of the process.
+    Lists,
+    /// Settings.
+    Config,
+    /// Memory.
+    Mem,
     /// The version.
     Version,
     /// The commands.
@@ -84,6 +102,15 @@ impl Show {
         (Self::Pools, "POOLS", "Clients, server connections and figures of every database."),
         (Self::Clients, "CLIENTS", "Clients that are connected."),
         (Self::Servers, "SERVERS", "Connections to PostgreSQL."),
+        (Self::Sockets, "SOCKETS", "Both in one table."),
+        (Self::ActiveSockets, "ACTIVE_SOCKETS", "As SOCKETS, without what is idle."),
+        (Self::Databases, "DATABASES", "Databases that clients may ask for, and where they go."),
+        (Self::Stats, "STATS", "What was done for every database: totals and averages."),
+        (Self::StatsTotals, "STATS_TOTALS", "The totals alone, since the start."),
+        (Self::StatsAverages, "STATS_AVERAGES", "The averages alone, of the latest minute."),
+        (Self::Lists, "LISTS", "How many databases, users, clients and connections there are."),
+        (Self::Config, "CONFIG", "The settings in force."),
+        (Self::Mem, "MEM", "Memory of the process."),
         (Self::Version, "VERSION", "Leasehold's version."),
         (Self::Help, "HELP", "This list."),
     ];

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::desk::Desk;
+use super::settings::ShownSettings;
 use super::{client, refusal};
 use crate::credentials::Keeper;
 use crate::session::ConsoleClient;
@@ -28,10 +29,10 @@ pub struct Console {
 
 impl Console {
     /// A console that shows what is watched, and rotates with these keepers, each with the name of
-    /// its database.
+    /// its database; `shown` are the settings in force.
     #[must_use]
-    pub fn new(watched: Arc<Watched>, keepers: Vec<(String, Keeper)>) -> Self {
-        Self { desk: Arc::new(Desk { watched, keepers }) }
+    pub fn new(watched: Arc<Watched>, keepers: Vec<(String, Keeper)>, shown: ShownSettings) -> Self {
+        Self { desk: Arc::new(Desk { watched, keepers, shown }) }
     }
 
     /// Serves the clients that sessions hand over, on the current runtime, until every session's

@@ -16,11 +16,12 @@ use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 
 use super::command::{Command, Name, Show, parameter, parse, parse_one};
-use super::show::{Rotated, rotation, rotation_columns};
+use super::settings::ShownSettings;
+use super::show::{Rotated, Sight, rotation, rotation_columns};
 use super::table::{Column, Kind, Table, Value};
 use super::{answer, refusal};
 use crate::credentials::Keeper;
-use crate::snapshot::{Depth, Snapshot, Watched};
+use crate::snapshot::{Snapshot, Watched};
 
 /// Carries out commands; what pgwire calls.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Desk {
     pub(super) watched: Arc<Watched>,
     /// Databases, and who keeps each in users.
     pub(super) keepers: Vec<(String, Keeper)>,
+    /// The settings in force.
+    pub(super) shown: ShownSettings,
 }
 
 const ONE: &[Column] = &[Column { name: "?column?", kind: Kind::Int8, meaning: "1" }];
@@ -54,10 +57,8 @@ impl Desk {
         let single = |value| Table { columns: command.columns(), rows: vec![vec![value]] };
         match command {
             Command::Show(show) => {
-                // No shard has to be asked for what is always the same.
-                let fixed = matches!(show, Show::Version | Show::Help);
-                let view = if fixed { Snapshot::empty() } else { self.watched.look(Depth::Clients).await };
-                answer::rows(&show.table(&view), "SHOW", formats)
+                let table = self.show(*show).await;
+                answer::rows(&table, "SHOW", formats)
             }
             Command::Rotate(name) => {
                 let table = self.rotate(name.as_ref()).await.map_err(refusal::raise)?;
@@ -77,6 +78,18 @@ impl Desk {
             Command::End(tag) => Ok(Response::TransactionEnd(Tag::new(tag))),
             Command::Nothing(tag) => Ok(Response::Execution(Tag::new(tag))),
         }
+    }
+
+    async fn show(&self, show: Show) -> Table {
+        let view = match show.depth() {
+            Some(depth) => self.watched.look(depth).await,
+            None => Snapshot::empty(),
+        };
+        let status = match show {
+            Show::Mem => std::fs::read_to_string("/proc/self/status").unwrap_or_default(),
+            _ => String::new(),
+        };
+        show.table(&Sight { view: &view, shown: &self.shown, status: &status })
     }
 
     async fn rotate(&self, name: Option<&Name>) -> Result<Table, ErrorInfo> {

@@ -19,7 +19,9 @@ mod frame;
 mod lexer;
 mod login;
 mod refusal;
+mod settings;
 mod show;
 mod table;
 
 pub use console::Console;
+pub use settings::ShownSettings;

@@ -40,6 +40,11 @@ pub(super) struct Column {
     pub(super) meaning: &'static str,
 }
 
+/// A column.
+pub(super) const fn column(name: &'static str, kind: Kind, meaning: &'static str) -> Column {
+    Column { name, kind, meaning }
+}
+
 /// One value, of its column's type.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Settings;
-use crate::admin::Console;
+use crate::admin::{Console, ShownSettings};
 use crate::cancel::Cancels;
 use crate::credentials::{
     Fleet, Keeper, KeeperSnapshot, LocalSource, RotationSettings, Source, SourceError, SourceSettings,
@@ -128,8 +128,8 @@ impl Proxy {
         }
 
         let (databases, keepers) = start_keepers(issuers, &settings.rotation);
-        let watched = Arc::new(watch(&databases, &shards, &clients));
-        let console = tokio::spawn(make_console(&watched, &databases).serve(console_clients));
+        let watched = watch(&databases, &shards, &clients);
+        let console = tokio::spawn(make_console(&watched, &databases, settings.shown).serve(console_clients));
         let quit = CancellationToken::new();
         let http = http.map(|bound| serve_http(bound, &watched, &quit));
         let accepting = listeners.start(&clients, &crowd)?;
@@ -270,12 +270,15 @@ fn start_keepers(
     (databases, keepers)
 }
 
-fn watch(databases: &[Database], shards: &[ShardPort], clients: &[ClientPort]) -> Watched {
+fn watch(databases: &[Database], shards: &[ShardPort], clients: &[ClientPort]) -> Arc<Watched> {
     let each = |database: &Database| WatchedDatabase {
         pool: database.pool.clone(),
         keeper: database.keeper.clone(),
     };
-    Watched::new(databases.iter().map(each).collect(), shards.to_vec(), clients.to_vec())
+    let databases = databases.iter().map(each).collect();
+    let watched = Arc::new(Watched::new(databases, shards.to_vec(), clients.to_vec()));
+    tokio::spawn(Watched::sample(Arc::downgrade(&watched)));
+    watched
 }
 
 fn serve_http(
@@ -287,9 +290,9 @@ fn serve_http(
     (bound.address(), tokio::spawn(server.serve(bound)))
 }
 
-fn make_console(watched: &Arc<Watched>, databases: &[Database]) -> Console {
+fn make_console(watched: &Arc<Watched>, databases: &[Database], shown: ShownSettings) -> Console {
     let keeper = |database: &Database| (database.pool.settings().name.clone(), database.keeper.clone());
-    Console::new(watched.clone(), databases.iter().map(keeper).collect())
+    Console::new(watched.clone(), databases.iter().map(keeper).collect(), shown)
 }
 
 fn start_thread(index: usize, plan: ShardPlan) -> io::Result<JoinHandle<()>> {

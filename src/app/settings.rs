@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::admin::ShownSettings;
 use crate::credentials::{CredentialsSettings, RotationSettings, VaultSettings};
 use crate::http::HttpSettings;
 use crate::pool::PoolSettings;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// Log output.
     pub log: LogSettings,
+    /// All of these as the console shows them.
+    pub shown: ShownSettings,
 }
 
 /// `[log]`.

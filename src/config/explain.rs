@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::Loaded;
 use super::explain_credentials::{bounds, own_or_shared, shared};
 use super::explain_vault::explain_vault;
-use super::host::Host;
+use super::host::{Host, NoHost};
+use super::loaded::Loaded;
 use super::report::{Report, span};
 use super::sslmode::tls_sentence;
+use crate::admin::ShownSettings;
 use crate::app::LogFormat;
 use crate::credentials::{CredentialsSettings, RenewPolicy};
 use crate::net::{SslMode, SslRoots};
@@ -18,7 +19,16 @@ use crate::upstream::UpstreamSettings;
 /// Every key in force: its value, where it was set, and what it means here. Never a secret.
 #[must_use]
 pub fn explain(loaded: &Loaded, host: &dyn Host) -> String {
-    let mut report = Report { loaded, text: String::new() };
+    report(loaded, host).text
+}
+
+/// Every key in force with its value, for the console. Nothing is asked of the host.
+pub(super) fn shown(loaded: &Loaded) -> ShownSettings {
+    report(loaded, &NoHost).shown
+}
+
+fn report<'l>(loaded: &'l Loaded, host: &dyn Host) -> Report<'l> {
+    let mut report = Report { loaded, text: String::new(), shown: ShownSettings::default() };
     general(&mut report, host);
     listen(&mut report, host);
     http(&mut report);
@@ -31,7 +41,7 @@ pub fn explain(loaded: &Loaded, host: &dyn Host) -> String {
     shared(&mut report);
     rotation(&mut report);
     log(&mut report);
-    report.text
+    report
 }
 
 fn general(report: &mut Report<'_>, host: &dyn Host) {

@@ -52,3 +52,25 @@ impl Host for ThisHost {
         path.is_dir()
     }
 }
+
+/// No machine at all, for who wants values and no meaning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NoHost;
+
+impl Host for NoHost {
+    fn resolve(&self, _name: &str) -> Result<Vec<IpAddr>, String> {
+        Ok(Vec::new())
+    }
+
+    fn cores(&self) -> usize {
+        usize::MAX
+    }
+
+    fn open_files(&self) -> Option<u64> {
+        None
+    }
+
+    fn has_directory(&self, _path: &Path) -> bool {
+        true
+    }
+}

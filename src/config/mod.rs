@@ -19,6 +19,7 @@ mod http;
 mod keys;
 mod links;
 mod listen;
+mod loaded;
 mod locate;
 mod log;
 mod names;
@@ -41,37 +42,16 @@ use std::time::Duration;
 pub use explain::explain;
 pub use host::{Host, ThisHost};
 pub use keys::{KEYS, Key};
+pub use loaded::Loaded;
 pub use locate::{LoadError, load};
 pub use problem::{Origin, Problem, Problems};
 
+use crate::admin::ShownSettings;
 use crate::app::Settings;
 use crate::credentials::{VaultEnvError, VaultEnvironment, from_environment};
 use crate::session::ListenSettings;
 use problem::Findings;
 use section::Section;
-
-/// A configuration that is right.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// The file's name as the operator gave it, or `environment` without one.
-    pub file: String,
-    /// What the proxy runs with.
-    pub settings: Settings,
-    /// What works but deserves a second look.
-    pub warnings: Vec<Problem>,
-    /// Where each key that is set was set, by path.
-    pub origins: BTreeMap<String, Origin>,
-}
-
-impl Loaded {
-    /// The warnings as text, empty without any.
-    #[must_use]
-    pub fn warnings_text(&self) -> String {
-        let mut text = String::new();
-        let _ = problem::write_list(&mut text, &self.file, &self.warnings);
-        text
-    }
-}
 
 /// Parses and checks a configuration: the TOML `text` of `file` under the variables of `environment`.
 ///
@@ -98,7 +78,10 @@ pub fn parse(
     if !errors.is_empty() {
         return Err(sorted(file, errors));
     }
-    Ok(Loaded { file: file.to_owned(), settings, warnings, origins: environment::origins(&tree) })
+    let origins = environment::origins(&tree);
+    let mut loaded = Loaded { file: file.to_owned(), settings, warnings, origins };
+    loaded.settings.shown = explain::shown(&loaded);
+    Ok(loaded)
 }
 
 fn sorted(file: &str, mut list: Vec<Problem>) -> Problems {
@@ -126,6 +109,7 @@ fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &
         shutdown_timeout: root.duration("shutdown_timeout", findings).unwrap_or(Duration::from_secs(25)),
         state_dir,
         log,
+        shown: ShownSettings::default(),
     }
 }
 

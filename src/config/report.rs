@@ -3,13 +3,16 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::Loaded;
+use super::loaded::Loaded;
 use super::problem::Origin;
+use crate::admin::ShownSettings;
 
 /// The text so far, and the origins to name beside each value.
 pub(super) struct Report<'l> {
     pub(super) loaded: &'l Loaded,
     pub(super) text: String,
+    /// The same without the meaning, for the console.
+    pub(super) shown: ShownSettings,
 }
 
 impl Report<'_> {
@@ -19,11 +22,13 @@ impl Report<'_> {
 
     /// One key: `path`'s last name, its value, where it came from, and the meaning.
     pub(super) fn item(&mut self, path: &str, value: impl std::fmt::Display, meaning: impl AsRef<str>) {
+        let value = value.to_string();
         let name = path.rsplit('.').next().unwrap_or(path);
         let origin = match self.loaded.origins.get(path) {
             Some(origin @ (Origin::Line(_) | Origin::Variable(_))) => origin.in_file(&self.loaded.file),
             _ => "default".to_owned(),
         };
+        self.shown.add(path, value.clone(), origin == "default");
         let _ = writeln!(self.text, "{name} = {value}   ({origin})\n    {}", meaning.as_ref());
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Host, Loaded, Origin, Problems, explain, parse};
+use crate::admin::ShownSettings;
 use crate::credentials::{SourceSettings, VaultAuth};
 use crate::net::SslMode;
 use crate::pool::PoolMode;
@@ -458,7 +459,15 @@ fn what_a_configuration_means_is_said_in_sentences() {
         assert!(text.contains(sentence), "{sentence}\n---\n{text}");
     }
     let variables = [("VAULT_ADDR", "https://v"), ("VAULT_TOKEN", "hunter2")];
-    let text = explain(&parsed(VAULT, &variables).unwrap(), &SmallHost);
+    let loaded = parsed(VAULT, &variables).unwrap();
+    // The console shows the same keys and values, and nothing of a secret either.
+    let mut expected = ShownSettings::default();
+    expected.add("threads", loaded.settings.threads.to_string(), true);
+    expected.add("shutdown_timeout", "25s".into(), true);
+    let (shown, expected) = (format!("{:?}", loaded.settings.shown), format!("{expected:?}"));
+    assert!(shown.starts_with(expected.trim_end_matches("] }")), "{shown}");
+    assert!(shown.contains("vault.auth.method") && !shown.contains("hunter2"), "{shown}");
+    let text = explain(&loaded, &SmallHost);
     assert!(text.contains("Resolves to 10.0.0.7 now"), "{text}");
     assert!(text.contains("The token comes from the environment"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");

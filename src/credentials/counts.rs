@@ -22,6 +22,53 @@ pub(super) enum RotationReason {
     UserGone,
 }
 
+/// Why a generation takes no more checkouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetireReason {
+    /// Its successor was due.
+    Schedule,
+    /// Somebody asked for a successor.
+    Asked,
+    /// What users are issued with was replaced.
+    SourceChanged,
+    /// Somebody else removed the user.
+    UserGone,
+    /// PostgreSQL would not let it in.
+    NotVerified,
+    /// Its end came.
+    Ended,
+    /// The process stops.
+    Stopping,
+}
+
+impl RetireReason {
+    /// One word for tables.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Asked => "asked",
+            Self::SourceChanged => "source_changed",
+            Self::UserGone => "user_gone",
+            Self::NotVerified => "not_verified",
+            Self::Ended => "ended",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl From<RotationReason> for RetireReason {
+    /// Of the one that a new generation takes over from.
+    fn from(reason: RotationReason) -> Self {
+        match reason {
+            RotationReason::Start | RotationReason::Schedule => Self::Schedule,
+            RotationReason::Asked => Self::Asked,
+            RotationReason::SourceChanged => Self::SourceChanged,
+            RotationReason::UserGone => Self::UserGone,
+        }
+    }
+}
+
 /// What came of one try for a new generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RotationOutcome {

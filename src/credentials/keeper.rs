@@ -170,6 +170,7 @@ struct Held {
     user: String,
     lease_id: String,
     issued_at: SystemTime,
+    token_end: Option<Moment>,
     /// Credential and grant; dropped, and so wiped, when the user is over.
     keys: Option<(Arc<Issued>, Arc<Generation>)>,
 }
@@ -307,11 +308,16 @@ impl Driver {
         }
     }
 
-    /// Whether the server answers.
+    /// What an answer says beside the core: whether the server answers, when a token ends.
     fn hear(&mut self, event: &Event) {
         match event {
             Event::SurveyFailed(error) => self.server_error = Some(error.to_string()),
             Event::Surveyed(_) | Event::Verified(_) => self.server_error = None,
+            Event::Renewed(id, term) => {
+                if let Some(held) = self.held.get_mut(id) {
+                    held.token_end = term.token_end;
+                }
+            }
             _ => {}
         }
     }
@@ -332,6 +338,7 @@ impl Driver {
                 user: issued.login.user.clone(),
                 lease_id: issued.grant.lease_id.clone(),
                 issued_at: SystemTime::now() - term.sent.until(Moment::now()),
+                token_end: term.token_end,
                 keys: Some((Arc::new(issued), generation)),
             };
             self.held.insert(id, held);
@@ -420,6 +427,8 @@ impl Driver {
                 issued_at: held.map_or(SystemTime::UNIX_EPOCH, |held| held.issued_at),
                 end: view.end,
                 late_from: view.late_from,
+                token_end: held.and_then(|held| held.token_end),
+                retired: self.tally.retired(view.id),
                 renewals: view.renewals,
             }
         });

@@ -22,7 +22,7 @@ mod tls;
 mod vault;
 
 pub use clouds::{AwsKeySource, AwsSettings, AzureSettings, GcpSettings};
-pub use counts::{CallCounts, Calls, KeeperCounts};
+pub use counts::{CallCounts, Calls, KeeperCounts, RetireReason};
 pub use fleet::{CutReason, Fleet, SurveyError, UserState, VerifyError};
 pub use generation::{Generation, GenerationId, Login};
 pub use keeper::{Keeper, ShutdownReport};

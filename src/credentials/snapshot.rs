@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use super::counts::RetireReason;
 use super::generation::GenerationId;
 use super::life::GenerationState;
 use crate::clock::Moment;
@@ -70,6 +71,10 @@ pub struct GenerationSnapshot {
     /// From when on that is nearer than the retries for a successor allow for; meaningless while it
     /// is being issued.
     pub late_from: Moment,
+    /// When the token ends that it was issued under; `None` if that is not known or never.
+    pub token_end: Option<Moment>,
+    /// Why it takes no more checkouts; `None` while it does or may come to.
+    pub retired: Option<RetireReason>,
     /// How often its lease was renewed.
     pub renewals: u32,
 }

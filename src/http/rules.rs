@@ -137,6 +137,7 @@ mod tests {
             mode: PoolMode::Transaction,
             size: 1,
             max_server_connections: 2,
+            target: crate::snapshot::TargetSnapshot::default(),
             keeper: KeeperSnapshot {
                 source: "vault",
                 generations: vec![generation(1, GenerationState::Active)],
@@ -166,6 +167,8 @@ mod tests {
             issued_at: SystemTime::UNIX_EPOCH,
             end: second(100),
             late_from: second(80),
+            token_end: None,
+            retired: None,
             renewals: 0,
         }
     }

@@ -184,6 +184,8 @@ mod tests {
             issued_at: std::time::SystemTime::UNIX_EPOCH,
             end: Moment::from_nanos(100_500_000_000),
             late_from: Moment::default(),
+            token_end: None,
+            retired: None,
             renewals: 2,
         };
         let database = DatabaseSnapshot {
@@ -191,6 +193,7 @@ mod tests {
             mode: PoolMode::Session,
             size: 5,
             max_server_connections: 9,
+            target: crate::snapshot::TargetSnapshot::default(),
             keeper: KeeperSnapshot {
                 source: "vault",
                 generations: vec![generation],

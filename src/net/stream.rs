@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustls::ClientConnection;
+use rustls::{ClientConnection, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -60,6 +60,17 @@ impl Stream {
     #[must_use]
     pub fn with_tls(self, session: ClientConnection) -> Self {
         Self { socket: self.socket, tls: Some(Box::new(session)) }
+    }
+
+    /// The version of TLS on it, as OpenSSL names it; `None` without TLS.
+    #[must_use]
+    pub fn tls_version(&self) -> Option<&'static str> {
+        let version = self.tls.as_ref()?.protocol_version();
+        Some(match version {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLS",
+        })
     }
 
     /// Completes the TLS handshake; nothing to do without TLS. Not cancel safe: drop the

@@ -28,6 +28,8 @@ pub(super) type CancelDone = oneshot::Sender<Infallible>;
 /// One row of SHOW SERVERS.
 #[derive(Debug, Clone)]
 pub struct ServerRow {
+    /// Which of the pool's connections it is, from 1; never used again.
+    pub number: u64,
     /// Which generation's user it is logged in as.
     pub generation: GenerationId,
     /// That user.
@@ -40,6 +42,12 @@ pub struct ServerRow {
     pub peer: Peer,
     /// When it was opened.
     pub opened: Instant,
+    /// The version of TLS that is spoken on it; `None`: none.
+    pub tls: Option<&'static str>,
+    /// Statements that are prepared there, as of when it was given back last.
+    pub prepared: usize,
+    /// CancelRequests for it that are on their way.
+    pub cancels: u32,
 }
 
 /// A connection, owned by whoever uses it.
@@ -60,7 +68,11 @@ pub struct Conn {
 impl Conn {
     pub(super) fn new(connected: Connected, key: Arc<Profile>, slot: Slot, registry: &Rc<Registry>) -> Self {
         let Connected { stream, peer, key: cancel, params } = connected;
-        let tethered = registry.tether(peer, cancel, slot.generation().clone(), Instant::now());
+        let tethered = registry.tether(
+            Origin { peer, cancel, opened: Instant::now(), number: slot.number() },
+            &stream,
+            &slot,
+        );
         Self { stream, dressed: Arc::default(), prepared: Prepared::default(), key, params, tethered, slot }
     }
 
@@ -124,6 +136,7 @@ impl Conn {
             peer: tether.peer.clone(),
             cancel: tether.cancel.clone(),
             opened: tether.opened,
+            number: tether.number,
             slot,
         })
     }
@@ -140,15 +153,17 @@ pub struct DetachedConn {
     peer: Peer,
     cancel: Option<CancelKey>,
     opened: Instant,
+    number: u64,
     slot: Slot,
 }
 
 impl DetachedConn {
     pub(super) fn attach(self, shard: usize, registry: &Rc<Registry>) -> Option<Conn> {
-        let Self { stream, dressed, prepared, key, params, peer, cancel, opened, mut slot } = self;
+        let Self { stream, dressed, prepared, key, params, peer, cancel, opened, number, mut slot } = self;
         slot.move_to(shard);
         let stream = stream.attach().ok()?;
-        let tethered = registry.tether(peer, cancel, slot.generation().clone(), opened);
+        let tethered = registry.tether(Origin { peer, cancel, opened, number }, &stream, &slot);
+        tethered.tether.prepared.set(prepared.len());
         Some(Conn { stream, dressed, prepared, key, params, tethered, slot })
     }
 }
@@ -161,6 +176,8 @@ pub(super) struct Tether {
     pub(super) cancel: Option<CancelKey>,
     pub(super) generation: Arc<Generation>,
     pub(super) opened: Instant,
+    number: u64,
+    tls: Option<&'static str>,
     holder: Cell<Option<ClientId>>,
     waker: RefCell<Option<Waker>>,
     cut: Cell<Option<CutReason>>,
@@ -211,14 +228,26 @@ impl Tether {
 
     pub(super) fn row(&self) -> ServerRow {
         ServerRow {
+            number: self.number,
             generation: self.generation.id(),
             user: self.generation.login().user.clone(),
             pid: self.cancel.as_ref().map(|key| key.pid),
             client: self.holder.get(),
             peer: self.peer.clone(),
             opened: self.opened,
+            tls: self.tls,
+            prepared: self.prepared.get(),
+            cancels: self.cancels.get(),
         }
     }
+}
+
+/// Where a connection went, and when.
+struct Origin {
+    peer: Peer,
+    cancel: Option<CancelKey>,
+    opened: Instant,
+    number: u64,
 }
 
 /// All connections of one shard's part of a pool, whoever holds them.
@@ -229,20 +258,17 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    fn tether(
-        self: &Rc<Self>,
-        peer: Peer,
-        cancel: Option<CancelKey>,
-        generation: Arc<Generation>,
-        opened: Instant,
-    ) -> Tethered {
+    fn tether(self: &Rc<Self>, origin: Origin, stream: &Stream, slot: &Slot) -> Tethered {
+        let Origin { peer, cancel, opened, number } = origin;
         let id = self.next.get();
         self.next.set(id.wrapping_add(1));
         let tether = Rc::new(Tether {
             peer,
             cancel,
-            generation,
+            generation: slot.generation().clone(),
             opened,
+            number,
+            tls: stream.tls_version(),
             holder: Cell::new(None),
             waker: RefCell::new(None),
             cut: Cell::new(None),

@@ -15,14 +15,13 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::classes::ErrorClasses;
-use super::conn::{CancelDone, ClientId, Conn, DetachedConn, Registry, ServerRow, Tether};
+use super::conn::{CancelDone, ClientId, Conn, DetachedConn, Registry, Tether};
 use super::hunger::{Sight, gives};
 use super::message::ShardMessage;
 use super::places::{CheckoutError, Places};
 use super::profile::Profile;
 use super::settings::PoolMode;
 use super::shared::Pool;
-use super::snapshot::PoolCounts;
 use crate::credentials::{CutReason, GenerationId};
 use crate::histogram::Histogram;
 use crate::upstream::cancel;
@@ -56,15 +55,15 @@ pub struct LocalPool {
     pub(super) seen: Cell<Option<GenerationId>>,
     /// The most connections that clients held at once since the last switch.
     pub(super) most_used: Cell<usize>,
-    checkouts: Cell<u64>,
-    queries: Cell<u64>,
-    transactions: Cell<u64>,
-    errors: Cell<u64>,
-    error_classes: RefCell<ErrorClasses>,
-    waits: RefCell<Histogram>,
-    timeouts: Cell<u64>,
-    from_clients: Cell<u64>,
-    from_servers: Cell<u64>,
+    pub(super) checkouts: Cell<u64>,
+    pub(super) queries: Cell<u64>,
+    pub(super) transactions: Cell<u64>,
+    pub(super) errors: Cell<u64>,
+    pub(super) error_classes: RefCell<ErrorClasses>,
+    pub(super) waits: RefCell<Histogram>,
+    pub(super) timeouts: Cell<u64>,
+    pub(super) from_clients: Cell<u64>,
+    pub(super) from_servers: Cell<u64>,
 }
 
 /// A waiting client, as the queue reaches it.
@@ -439,35 +438,15 @@ impl LocalPool {
             self.idle.borrow_mut().drain(..).chain(self.warm.borrow_mut().drain(..)).collect();
         idle.into_iter().for_each(Conn::close);
     }
-
-    /// Figures for the reader.
-    #[must_use]
-    pub fn counts(&self) -> PoolCounts {
-        let all = self.registry.all();
-        let busy = all.iter().filter(|tether| tether.holder().is_some()).count();
-        PoolCounts {
-            checkouts: self.checkouts.get(),
-            queries: self.queries.get(),
-            transactions: self.transactions.get(),
-            errors: self.errors.get(),
-            error_classes: *self.error_classes.borrow(),
-            waits: *self.waits.borrow(),
-            timeouts: self.timeouts.get(),
-            from_clients: self.from_clients.get(),
-            from_servers: self.from_servers.get(),
-            prepared: all.iter().fold(0, |sum, tether| sum.saturating_add(tether.prepared.get() as u64)),
-            waiting: self.places.borrow().len(),
-            idle: self.idle.borrow().len(),
-            busy,
-        }
-    }
-
-    pub(super) fn servers(&self) -> Vec<ServerRow> {
-        self.registry.all().iter().map(|tether| tether.row()).collect()
-    }
 }
 
 impl Waiting {
+    /// Since when.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.owner.since
+    }
+
     /// The connection, once there is one. Cancel safe.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Conn, CheckoutError>> {
         if let Some(outcome) = self.owner.outcome.borrow_mut().take() {

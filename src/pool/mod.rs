@@ -7,6 +7,7 @@
 mod classes;
 mod conn;
 mod feed;
+mod figures;
 mod fleet;
 mod group;
 mod hunger;

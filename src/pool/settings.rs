@@ -14,6 +14,17 @@ pub enum PoolMode {
     Session,
 }
 
+impl PoolMode {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Session => "session",
+        }
+    }
+}
+
 /// One pool (`[databases.NAME]`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolSettings {

@@ -44,6 +44,8 @@ pub struct Pool {
     /// Number of the active generation; 0: none. All that a checkout reads.
     active: AtomicU64,
     was_active: AtomicBool,
+    /// Connections opened so far.
+    opened: AtomicU64,
     /// One bit a shard: it has clients waiting and nothing to give them.
     hungry: AtomicU64,
     ledger: Mutex<Ledger>,
@@ -73,6 +75,7 @@ impl Pool {
             ports,
             active: AtomicU64::new(0),
             was_active: AtomicBool::new(false),
+            opened: AtomicU64::new(0),
             hungry: AtomicU64::new(0),
             ledger: Mutex::new(ledger),
             drained: Notify::new(),
@@ -266,6 +269,10 @@ impl Pool {
 }
 
 impl Landlord for Pool {
+    fn number(&self) -> u64 {
+        self.opened.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
     fn moved(&self, from: usize, to: usize) {
         self.ledger().moved(from, to);
     }

@@ -7,6 +7,9 @@ use crate::credentials::{Generation, GenerationId};
 
 /// Who lets the places for connections: [`Pool`](super::Pool), which lies above.
 pub(super) trait Landlord: fmt::Debug + Send + Sync {
+    /// A number for one more connection, from 1; never the same again.
+    fn number(&self) -> u64;
+
     /// A connection went from one shard to another.
     fn moved(&self, from: usize, to: usize);
 
@@ -27,6 +30,11 @@ impl Slot {
     /// A place on `shard` that `landlord` has entered in its books.
     pub(super) fn new(landlord: Arc<dyn Landlord>, generation: Arc<Generation>, shard: usize) -> Self {
         Self { landlord, generation, shard }
+    }
+
+    /// A number for the connection that was opened.
+    pub(super) fn number(&self) -> u64 {
+        self.landlord.number()
     }
 
     pub(super) fn generation(&self) -> &Arc<Generation> {

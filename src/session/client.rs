@@ -132,6 +132,7 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
     };
     // A task's waker stays the same: whoever holds it can wake this client for its whole life.
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let now = Instant::now();
     let joined = shard.join(ClientCell {
         id: seat.id,
         database,
@@ -140,7 +141,8 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
         address: hello.address,
         state: Cell::new(ClientState::Waiting),
         pinned: Cell::new(false),
-        since: Instant::now(),
+        waiting_since: Cell::new(now),
+        since: now,
         waker: waker.clone(),
     });
     let seeker = Seeker { shard: &shard, local: &local, cell: &joined.cell, client: seat.id, waker: &waker };
@@ -295,7 +297,6 @@ impl Seeker<'_> {
         if let Some(conn) = self.local.try_checkout(self.client, key, &self.shard.base, self.waker) {
             return Ok(conn);
         }
-        let since = self.shard.crowd.settings().tell.since();
         let mut waiting = self.local.wait(self.client, key, self.waker);
         let conn = poll_fn(|cx| {
             if self.shard.stopping.get() {
@@ -304,9 +305,7 @@ impl Seeker<'_> {
             waiting.poll(cx).map_err(refusal::checkout)
         })
         .await?;
-        if let Some(since) = since {
-            self.shard.crowd.settings().tell.waited(since, self.cell, self.local);
-        }
+        self.shard.crowd.settings().tell.waited(waiting.since(), self.cell, self.local);
         Ok(conn)
     }
 }

@@ -36,7 +36,7 @@ impl ShardPlan {
         console: mpsc::UnboundedSender<ConsoleClient>,
         words: mpsc::UnboundedReceiver<ShardMessage>,
     ) -> (Self, ClientPort) {
-        let (port, clients) = ClientPort::new();
+        let (port, clients) = ClientPort::new(crowd.clone());
         (Self { index, pools, crowd, cancels, console, words, clients }, port)
     }
 

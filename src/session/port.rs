@@ -1,9 +1,11 @@
 //! Where clients are brought to a shard, and from there to the console.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::crowd::Crowd;
 use super::roll::{ClientCounts, ClientRow};
 use crate::cancel::Registration;
 use crate::net::Detached;
@@ -19,35 +21,44 @@ pub(super) enum ClientMessage {
 
 /// Where clients are brought to a shard.
 #[derive(Debug, Clone)]
-pub struct ClientPort(mpsc::UnboundedSender<ClientMessage>);
+pub struct ClientPort {
+    messages: mpsc::UnboundedSender<ClientMessage>,
+    crowd: Arc<Crowd>,
+}
 
 impl ClientPort {
     /// A port, and the end that the shard listens to.
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ClientMessage>) {
-        let (tx, rx) = mpsc::unbounded_channel();
-        (Self(tx), rx)
+    pub(super) fn new(crowd: Arc<Crowd>) -> (Self, mpsc::UnboundedReceiver<ClientMessage>) {
+        let (messages, inbox) = mpsc::unbounded_channel();
+        (Self { messages, crowd }, inbox)
     }
 
     pub(super) fn accept(&self, stream: Detached, address: Option<SocketAddr>) {
-        let _ = self.0.send(ClientMessage::Accept { stream, address });
+        let _ = self.messages.send(ClientMessage::Accept { stream, address });
     }
 
     /// Idle clients go now, the others at the end of their transaction.
     pub fn stop(&self) {
-        let _ = self.0.send(ClientMessage::Stop);
+        let _ = self.messages.send(ClientMessage::Stop);
+    }
+
+    /// Clients of all shards, those included that are not logged in yet or only bring a CancelRequest.
+    #[must_use]
+    pub fn everybody(&self) -> usize {
+        self.crowd.total()
     }
 
     /// The shard's clients; empty if it has ended.
     pub async fn snapshot(&self) -> Vec<ClientRow> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.0.send(ClientMessage::Snapshot { reply });
+        let _ = self.messages.send(ClientMessage::Snapshot { reply });
         answer.await.unwrap_or_default()
     }
 
     /// How many there are, by database; empty if the shard has ended.
     pub async fn counts(&self) -> Vec<ClientCounts> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.0.send(ClientMessage::Counts { reply });
+        let _ = self.messages.send(ClientMessage::Counts { reply });
         answer.await.unwrap_or_default()
     }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
-use tokio::time::Instant;
 
 use super::again::Again;
 use super::answers::AnswerScan;
@@ -47,8 +46,6 @@ pub(super) struct Relay {
     pub(super) client: Stream,
     pub(super) session_mode: bool,
     pub(super) hold: Hold,
-    /// Since when it waits, if that may be worth telling.
-    since: Option<Instant>,
     /// Told when the upstream goes.
     tenure: Option<Box<Tenure>>,
     pub(super) requests: HeaderScan,
@@ -94,7 +91,6 @@ impl Relay {
             client,
             session_mode,
             hold: Hold::Idle,
-            since: None,
             tenure: None,
             requests: HeaderScan::default(),
             answers: AnswerScan::default(),
@@ -124,8 +120,8 @@ impl Relay {
             self.mine.begin(&mut conn, &mut self.to_server);
         }
         let tell = self.shard.crowd.settings().tell;
-        if let Some(since) = self.since.take() {
-            tell.waited(since, &self.cell, &self.local);
+        if self.cell.state.get() == ClientState::Waiting {
+            tell.waited(self.cell.waiting_since.get(), &self.cell, &self.local);
         }
         self.tenure = tell.holds(&self.cell, &conn);
         self.cell.state.set(ClientState::Active);
@@ -198,8 +194,9 @@ impl Relay {
             None => {
                 self.ahead.extend_from_slice(fresh);
                 self.cell.state.set(ClientState::Waiting);
-                self.since = self.shard.crowd.settings().tell.since();
-                self.hold = Hold::Waiting(self.local.wait(self.cell.id, &self.shard.base, cx.waker()));
+                let waiting = self.local.wait(self.cell.id, &self.shard.base, cx.waker());
+                self.cell.waiting_since.set(waiting.since());
+                self.hold = Hold::Waiting(waiting);
                 Step::Again
             }
         }

@@ -34,6 +34,10 @@ pub struct ClientRow {
     pub address: Option<SocketAddr>,
     /// What it is doing.
     pub state: ClientState,
+    /// It keeps its upstream between transactions.
+    pub pinned: bool,
+    /// Since when it waits, while it does.
+    pub waiting_since: Option<Instant>,
     /// When it came.
     pub since: Instant,
     /// The shard that serves it.
@@ -78,6 +82,8 @@ pub(super) struct ClientCell {
     pub(super) state: Cell<ClientState>,
     /// It keeps its upstream between transactions.
     pub(super) pinned: Cell<bool>,
+    /// Since when it waits, or waited last.
+    pub(super) waiting_since: Cell<Instant>,
     pub(super) since: Instant,
     pub(super) waker: Waker,
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use super::crowd::Crowd;
 use super::port::ConsoleClient;
 use super::profiles::Profiles;
-use super::roll::{ClientCell, ClientCounts, ClientRow};
+use super::roll::{ClientCell, ClientCounts, ClientRow, ClientState};
 use super::texts::Serials;
 use crate::cancel::Cancels;
 use crate::pool::{ClientId, PoolShard, Profile};
@@ -94,6 +94,8 @@ impl Shard {
             application_name: cell.application_name.clone(),
             address: cell.address,
             state: cell.state.get(),
+            pinned: cell.pinned.get(),
+            waiting_since: (cell.state.get() == ClientState::Waiting).then(|| cell.waiting_since.get()),
             since: cell.since,
             shard: self.index,
         };

@@ -32,11 +32,6 @@ impl TellSettings {
         !self.slow_checkout.is_zero() && waited >= self.slow_checkout
     }
 
-    /// From when on a wait counts, if any is told.
-    pub(super) fn since(self) -> Option<Instant> {
-        (!self.slow_checkout.is_zero()).then(Instant::now)
-    }
-
     /// A client has got the upstream that it waited for.
     pub(super) fn waited(self, since: Instant, cell: &ClientCell, local: &LocalPool) {
         let waited = since.elapsed();

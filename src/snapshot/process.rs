@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::now::Now;
+use super::averages::{Period, Rates};
+use super::now::{Now, milliseconds};
 use crate::clock::Moment;
 use crate::credentials::{
     CallCounts, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts, KeeperSnapshot,
 };
-use crate::pool::{PoolCounts, PoolMode, ShardSnapshot};
+use crate::pool::{PoolCounts, PoolMode, ServerRow, ShardSnapshot};
 use crate::session::{ClientCounts, ClientRow, ClientState};
 
 /// The process at one moment.
@@ -29,6 +30,10 @@ pub struct Snapshot {
     pub stopping: bool,
     /// Clients of the shards that answered.
     pub clients: Vec<ClientRow>,
+    /// Clients in all, those included that are not logged in yet or only bring a CancelRequest.
+    pub everybody: usize,
+    /// The latest period that is complete, for averages.
+    pub period: Option<Period>,
     /// How many there are, by database and shard, where only that was asked for.
     pub client_counts: Vec<ClientCounts>,
 }
@@ -44,6 +49,8 @@ pub struct DatabaseSnapshot {
     pub size: usize,
     /// The most of all generations.
     pub max_server_connections: usize,
+    /// Where its connections go.
+    pub target: TargetSnapshot,
     /// Its users.
     pub keeper: KeeperSnapshot,
     /// What was done for them.
@@ -61,6 +68,17 @@ pub struct DatabaseSnapshot {
     pub trouble: Option<String>,
 }
 
+/// Where a database's connections go, as configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetSnapshot {
+    /// Host name or address, or the directory of a Unix socket.
+    pub host: String,
+    /// TCP port, and the number in the Unix socket's name.
+    pub port: u16,
+    /// The database's name on the server.
+    pub dbname: String,
+}
+
 impl Snapshot {
     /// A process without anything in it.
     #[must_use]
@@ -75,6 +93,8 @@ impl Snapshot {
             ended: Vec::new(),
             stopping: false,
             clients: Vec::new(),
+            everybody: 0,
+            period: None,
             client_counts: Vec::new(),
         }
     }
@@ -86,10 +106,31 @@ impl Snapshot {
         parts.fold(PoolCounts::default(), |sum, part| sum.and(&part.counts))
     }
 
+    /// Averages of the database with this index; nothing before the first period is complete.
+    #[must_use]
+    pub fn rates(&self, index: usize) -> Rates {
+        self.period.as_ref().map_or_else(Rates::default, |period| period.rates(index))
+    }
+
     /// How many clients of this database do that.
     #[must_use]
     pub fn clients_that(&self, state: ClientState, database: &str) -> usize {
         self.clients.iter().filter(|client| client.database == database && client.state == state).count()
+    }
+
+    /// Seconds that the token of a user has left; `None` where there is no user, or no such end.
+    #[must_use]
+    pub fn token_expires_in(&self, generation: &GenerationSnapshot) -> Option<f64> {
+        self.expires_in(generation)?;
+        Some(milliseconds(self.now.boot.until(generation.token_end?)))
+    }
+
+    /// Server connections of the database with this index, with the shard that has each.
+    pub fn servers(&self, index: usize) -> impl Iterator<Item = (usize, &ServerRow)> {
+        self.shards.iter().flat_map(move |(shard, said)| {
+            let servers = said.pools.get(index).map_or(&[][..], |part| &part.servers);
+            servers.iter().map(|server| (*shard, server))
+        })
     }
 
     /// Seconds that a user has left; `None` where there is no user.
@@ -99,14 +140,19 @@ impl Snapshot {
         match generation.state {
             Issuing | Revoked | Dead => None,
             Verifying | Warming | Active | Retiring | Drained | Left => {
-                // Milliseconds are enough for a person, and more digits would only look exact.
-                Some((self.now.boot.until(generation.end).as_secs_f64() * 1e3).round() / 1e3)
+                Some(milliseconds(self.now.boot.until(generation.end)))
             }
         }
     }
 }
 
 impl DatabaseSnapshot {
+    /// Connections of all generations, those being opened included.
+    #[must_use]
+    pub fn current_connections(&self) -> usize {
+        self.connections.values().sum()
+    }
+
     /// The generation that the keeper has active, if it is listed.
     #[must_use]
     pub fn active_generation(&self) -> Option<&GenerationSnapshot> {

@@ -1,15 +1,16 @@
 //! Whom a snapshot is gathered from.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::averages::{PERIOD, Samples};
 use super::now::Now;
-use super::process::{DatabaseSnapshot, Snapshot};
+use super::process::{DatabaseSnapshot, Snapshot, TargetSnapshot};
 use crate::clock::Moment;
 use crate::credentials::{Fleet, Keeper, KeeperSnapshot};
 use crate::pool::{Pool, ShardMessage, ShardPort, ShardSnapshot};
@@ -48,6 +49,8 @@ pub struct Watched {
     clients: Vec<ClientPort>,
     started: Moment,
     stopping: AtomicBool,
+    /// Written once a period, read by who looks: never on a data thread.
+    samples: Mutex<Samples>,
 }
 
 impl Watched {
@@ -55,7 +58,8 @@ impl Watched {
     /// data threads. The process counts as started now.
     #[must_use]
     pub fn new(databases: Vec<WatchedDatabase>, shards: Vec<ShardPort>, clients: Vec<ClientPort>) -> Self {
-        Self { databases, shards, clients, started: Moment::now(), stopping: AtomicBool::new(false) }
+        let (stopping, samples) = (AtomicBool::new(false), Mutex::default());
+        Self { databases, shards, clients, started: Moment::now(), stopping, samples }
     }
 
     /// Asks everybody at once; takes at most a second. Cancel safe.
@@ -76,6 +80,8 @@ impl Watched {
             ended: Vec::new(),
             stopping: self.stopping.load(Ordering::Acquire),
             clients: clients.into_iter().flatten().flatten().collect(),
+            everybody: self.clients.first().map_or(0, ClientPort::everybody),
+            period: self.samples().period(),
             client_counts: counts.into_iter().flatten().flatten().collect(),
         };
         for (shard, word) in shards.into_iter().enumerate() {
@@ -86,6 +92,26 @@ impl Watched {
             }
         }
         snapshot
+    }
+
+    /// Takes a sample of the totals each period, for averages. Ends when nobody else has what is watched.
+    pub async fn sample(watched: Weak<Self>) {
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(watched) = watched.upgrade() else { return };
+            let seen = watched.look(Depth::Threads).await;
+            // Totals without those of a thread would look as if they had shrunk.
+            if seen.silent.is_empty() && seen.ended.is_empty() {
+                let totals = (0..seen.databases.len()).map(|index| seen.counts(index)).collect();
+                watched.samples().add(seen.now.boot, totals);
+            }
+        }
+    }
+
+    fn samples(&self) -> MutexGuard<'_, Samples> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From here on shards that end do so because they were told to.
@@ -133,6 +159,11 @@ impl WatchedDatabase {
             active: pool.active(),
             was_active: pool.was_active(),
             trouble: pool.trouble(),
+            target: TargetSnapshot {
+                host: settings.upstream.host.clone(),
+                port: settings.upstream.port,
+                dbname: settings.upstream.dbname.clone(),
+            },
             keeper,
             keeper_counts,
             calls,

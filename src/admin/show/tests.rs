@@ -7,8 +7,14 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::clock::Moment;
-use crate::credentials::{CallCounts, GenerationId, GenerationState, KeeperCounts, KeeperSnapshot};
-use crate::pool::{ClientId, PoolCounts, PoolSnapshot, ShardSnapshot};
+use crate::credentials::{
+    CallCounts, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts, KeeperSnapshot, RetireReason,
+};
+use crate::histogram::Histogram;
+use crate::net::Peer;
+use crate::pool::{ClientId, PoolCounts, PoolMode, PoolSnapshot, ServerRow, ShardSnapshot};
+use crate::session::{ClientRow, ClientState};
+use crate::snapshot::{DatabaseSnapshot, Now, TargetSnapshot};
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
@@ -25,6 +31,8 @@ fn generation(number: u64, state: GenerationState, end: u64) -> GenerationSnapsh
         issued_at: at(number),
         end: Moment::from_nanos(end * 1_000_000_000),
         late_from: Moment::default(),
+        token_end: (number == 3).then(|| Moment::from_nanos(200_000_000_000)),
+        retired: (state == GenerationState::Retiring).then_some(RetireReason::Asked),
         renewals: 2,
     }
 }
@@ -37,6 +45,8 @@ fn client(id: u64, state: ClientState, shard: usize, since: Instant) -> ClientRo
         application_name: "psql".into(),
         address: (id == 1).then(|| "127.0.0.1:4711".parse().unwrap()),
         state,
+        pinned: id == 1,
+        waiting_since: (state == ClientState::Waiting).then(|| since + Duration::from_micros(2_500_000)),
         since,
         shard,
     }
@@ -64,17 +74,28 @@ fn view() -> Snapshot {
         stopping: false,
     };
     let server = |generation, client: Option<u64>| ServerRow {
+        number: 10 + generation,
         generation: GenerationId::from_number(generation),
         user: format!("u{generation}"),
         pid: client.map(|_| 77),
         client: client.map(ClientId),
         peer: Peer::Unix("/run/.s.PGSQL.5432".into()),
         opened: since,
+        tls: client.map(|_| "TLSv1.3"),
+        prepared: 3,
+        cancels: 0,
     };
+    let mut waits = Histogram::default();
+    waits.observe(Duration::from_micros(1_500));
     let part = PoolSnapshot {
         counts: PoolCounts {
             transactions: 7,
             errors: 1,
+            checkouts: 8,
+            queries: 9,
+            from_clients: 100,
+            from_servers: 1000,
+            waits,
             waiting: 1,
             idle: 1,
             busy: 1,
@@ -90,6 +111,7 @@ fn view() -> Snapshot {
             mode: PoolMode::Session,
             size: 5,
             max_server_connections: 9,
+            target: TargetSnapshot { host: "db1".into(), port: 5433, dbname: "shop".into() },
             keeper,
             keeper_counts: KeeperCounts::default(),
             calls: CallCounts::default(),
@@ -102,6 +124,8 @@ fn view() -> Snapshot {
         silent: vec![0],
         ended: Vec::new(),
         stopping: false,
+        everybody: 5,
+        period: None,
         client_counts: Vec::new(),
         clients: vec![
             client(1, ClientState::Active, 0, since),
@@ -109,6 +133,20 @@ fn view() -> Snapshot {
             client(3, ClientState::Idle, 1, since),
         ],
     }
+}
+
+/// The table of a made-up process.
+fn table(show: Show, view: &Snapshot) -> Table {
+    let mut shown = ShownSettings::default();
+    shown.add("listen.max_clients", "70".into(), false);
+    shown.add("rotation.at", "0.7".into(), true);
+    show.table(&Sight { view, shown: &shown, status: "VmPeak:\t9 kB\nVmHWM:\t  20 kB\nVmRSS:\t  12 kB\n" })
+}
+
+/// A table's first row, as `column=value`.
+fn first(table: &Table) -> String {
+    let names = table.columns.iter().map(|column| column.name);
+    names.map(|name| format!("{name}={}", values(table, name)[0])).collect::<Vec<_>>().join(" ")
 }
 
 /// Every value of one column, as text.
@@ -128,7 +166,7 @@ fn values(table: &Table, column: &str) -> Vec<String> {
 fn every_row_has_a_value_of_the_right_type_for_each_column() {
     let view = view();
     for (show, word, _) in Show::ALL {
-        let table = show.table(&view);
+        let table = self::table(*show, &view);
         assert!(!table.rows.is_empty(), "{word}");
         for row in &table.rows {
             assert_eq!(row.len(), table.columns.len(), "{word}");
@@ -148,53 +186,147 @@ fn every_row_has_a_value_of_the_right_type_for_each_column() {
 
 #[test]
 fn generations_tell_what_is_left_of_their_lease() {
-    let table = Show::Generations.table(&view());
+    let table = self::table(Show::Generations, &view());
     assert_eq!(values(&table, "generation"), ["1", "2", "3", "4"]);
     assert_eq!(values(&table, "user"), ["u1", "u2", "u3", "∅"]);
     assert_eq!(values(&table, "state"), ["revoked", "retiring", "active", "issuing"]);
     assert_eq!(values(&table, "expires_in"), ["∅", "29.5", "59.5", "∅"]);
     assert_eq!(values(&table, "connections"), ["0", "4", "0", "0"]);
     assert_eq!(values(&table, "lease_id")[1], "lease/2");
-    assert_eq!(values(&table, "issued_at")[2], "3");
+    assert_eq!(values(&table, "issued_at"), ["1", "2", "3", "∅"]);
+    assert_eq!(values(&table, "age")[1..], ["4998", "4997", "∅"]);
+    assert_eq!(values(&table, "token_expires_in"), ["∅", "∅", "99.5", "∅"]);
+    for (column, expected) in [
+        ("idle", ["0", "0", "1", "0"]),
+        ("busy", ["0", "1", "0", "0"]),
+        ("draining", ["0", "1", "0", "0"]),
+        ("pinned", ["0", "1", "0", "0"]),
+        ("retire_reason", ["∅", "asked", "∅", "∅"]),
+    ] {
+        assert_eq!(values(&table, column), expected, "{column}");
+    }
 }
 
 #[test]
 fn pools_add_up_their_shards_and_clients() {
     let mut view = view();
-    let row = |view: &Snapshot| {
-        let table = Show::Pools.table(view);
-        let names = table.columns.iter().map(|column| column.name);
-        names.map(|name| format!("{name}={}", values(&table, name)[0])).collect::<Vec<_>>().join(" ")
-    };
     assert_eq!(
-        row(&view),
-        "database=app pool_mode=session generation=3 user=u3 clients_active=1 clients_waiting=1 clients_idle=1 \
-         servers_idle=1 servers_busy=1 pool_size=5 max_server_connections=9 transactions=7 errors=1 rotations=2 \
-         last_error=no route"
+        first(&table(Show::Pools, &view)),
+        "database=app user=u3 cl_active=2 cl_waiting=1 cl_active_cancel_req=0 cl_waiting_cancel_req=0 sv_active=1 \
+         sv_active_cancel=0 sv_being_canceled=0 sv_idle=1 sv_used=0 sv_tested=0 sv_login=0 maxwait=7 \
+         maxwait_us=500000 pool_mode=session load_balance_hosts=∅ cl_idle=1 cl_pinned=1 generation=3 pool_size=5 \
+         max_server_connections=9 errors=1 timeouts=0 rotations=2 last_error=no route"
     );
     let again = view.shards[0].clone();
     view.shards.push(again);
+    view.shards[0].1.pools[0].servers[1].cancels = 2;
     view.databases[0].keeper.active = None;
     view.databases[0].keeper.last_error = Some("Vault is sealed".into());
-    let row = row(&view);
-    assert!(row.contains("generation=∅ user=∅") && row.contains("servers_idle=2"), "{row}");
-    assert!(row.contains("transactions=14") && row.ends_with("last_error=Vault is sealed"), "{row}");
+    let row = first(&table(Show::Pools, &view));
+    for part in
+        ["user=∅", "generation=∅", "sv_active=2", "sv_active_cancel=2", "sv_being_canceled=1", "sv_idle=1"]
+    {
+        assert!(row.contains(&format!("{part} ")), "{part}: {row}");
+    }
+    assert!(row.contains("errors=2") && row.ends_with("last_error=Vault is sealed"), "{row}");
+    // Nobody knows what a silent thread has; where all answer, the rest is being opened.
+    assert!(row.contains("sv_login=0 "), "{row}");
+    view.shards.pop();
+    view.silent.clear();
+    assert_eq!(values(&table(Show::Pools, &view), "sv_login"), ["2"]);
+}
+
+#[test]
+fn databases_tell_where_they_go() {
+    assert_eq!(
+        first(&table(Show::Databases, &view())),
+        "name=app host=db1 port=5433 database=shop force_user=∅ pool_size=5 min_pool_size=0 reserve_pool_size=0 \
+         server_lifetime=0 pool_mode=session load_balance_hosts=∅ max_connections=9 current_connections=4 \
+         max_client_connections=0 current_client_connections=3 paused=0 disabled=0 reserve_pool=0"
+    );
+}
+
+#[test]
+fn stats_are_totals_and_averages() {
+    let view = view();
+    let totals = "database=app server_assignment_count=8 xact_count=7 query_count=9 bytes_received=100 \
+                  bytes_sent=1000 xact_time=0 query_time=0 wait_time=1500 client_parse_count=0 \
+                  server_parse_count=0 bind_count=0";
+    assert_eq!(first(&table(Show::StatsTotals, &view)), totals);
+    let stats = table(Show::Stats, &view);
+    let (all, total, average) = (
+        &stats.rows[0],
+        &table(Show::StatsTotals, &view).rows[0],
+        &table(Show::StatsAverages, &view).rows[0],
+    );
+    assert_eq!((&all[..12], &all[12..]), (&total[..], &average[1..]));
+    for (one, other) in stats.columns[1..12].iter().zip(Show::StatsTotals.columns()[1..].iter()) {
+        let name = other.name.trim_start_matches("bytes_");
+        assert_eq!((one.name, one.meaning), (format!("total_{name}").as_str(), other.meaning));
+    }
+}
+
+#[test]
+fn lists_settings_and_memory_are_what_was_handed_in() {
+    let lists = table(Show::Lists, &view());
+    let some: Vec<(String, String)> =
+        values(&lists, "list").into_iter().zip(values(&lists, "items")).filter(|(_, n)| n != "0").collect();
+    let some: Vec<String> = some.into_iter().map(|(list, items)| format!("{list} {items}")).collect();
+    assert_eq!(
+        some,
+        ["databases 1", "users 2", "pools 1", "used_clients 5", "login_clients 2", "used_servers 2"]
+    );
+    let config = table(Show::Config, &view());
+    assert_eq!(
+        values(&config, "key"),
+        ["listen.max_clients", "rotation.at", "max_client_conn", "max_user_connections"]
+    );
+    assert_eq!(values(&config, "value"), ["70", "0.7", "70", "0"]);
+    assert_eq!(values(&config, "default"), ["∅", "0.7", "∅", "0"]);
+    let mem = table(Show::Mem, &view());
+    assert_eq!(
+        (values(&mem, "name"), values(&mem, "memtotal")),
+        (vec!["resident".to_owned(), "peak".to_owned()], vec!["12288".to_owned(), "20480".to_owned()])
+    );
 }
 
 #[test]
 fn clients_and_servers_refer_to_each_other() {
     let view = view();
-    let clients = Show::Clients.table(&view);
+    let clients = table(Show::Clients, &view);
     assert_eq!(values(&clients, "id"), ["1", "2", "3"]);
     assert_eq!(values(&clients, "state"), ["active", "waiting", "idle"]);
-    assert_eq!(values(&clients, "address"), ["127.0.0.1:4711", "unix", "unix"]);
-    assert_eq!(values(&clients, "connected_since"), ["4990"; 3]);
-    let servers = Show::Servers.table(&view);
-    assert_eq!(values(&servers, "client"), ["1", "∅"]);
-    assert_eq!(values(&servers, "state"), ["busy", "idle"]);
-    assert_eq!(values(&servers, "pid"), ["77", "∅"]);
-    assert_eq!(values(&servers, "address")[0], "/run/.s.PGSQL.5432");
+    assert_eq!(values(&clients, "addr"), ["127.0.0.1", "unix", "unix"]);
+    assert_eq!(values(&clients, "port"), ["4711", "0", "0"]);
+    assert_eq!(
+        (&values(&clients, "wait")[..], &values(&clients, "wait_us")[1]),
+        (&["0".to_owned(), "7".to_owned(), "0".to_owned()][..], &"500000".to_owned())
+    );
+    assert_eq!(values(&clients, "pinned"), ["1", "0", "0"]);
+    assert_eq!(values(&clients, "connect_time"), ["4990"; 3]);
+    let servers = table(Show::Servers, &view);
+    assert_eq!(values(&servers, "link"), ["c1", ""]);
+    assert_eq!(
+        (&values(&clients, "link")[0], &values(&servers, "ptr")[0]),
+        (&"s0.12".to_owned(), &"s0.12".to_owned())
+    );
+    assert_eq!(values(&clients, "ptr")[0], "c1");
+    assert_eq!(values(&servers, "state"), ["active", "idle"]);
+    assert_eq!(values(&servers, "remote_pid"), ["77", "0"]);
+    assert_eq!(
+        (values(&servers, "addr")[0].as_str(), values(&servers, "port")[0].as_str()),
+        ("unix", "5433")
+    );
+    assert_eq!(values(&servers, "close_needed"), ["1", "0"]);
+    assert_eq!(
+        (values(&servers, "tls"), values(&servers, "application_name")),
+        (vec!["TLSv1.3".to_owned(), String::new()], vec!["psql".to_owned(), String::new()])
+    );
     assert_eq!(values(&servers, "shard"), ["1", "1"]);
+    let sockets = table(Show::Sockets, &view);
+    assert_eq!(values(&sockets, "state"), ["cl_active", "cl_waiting", "cl_idle", "sv_active", "sv_idle"]);
+    let active = table(Show::ActiveSockets, &view);
+    assert_eq!(values(&active, "ptr"), ["c1", "c2", "s0.12"]);
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn driver() -> Driver {
         user: "v-app-1".into(),
         lease_id: "lease/1".into(),
         issued_at: SystemTime::UNIX_EPOCH,
+        token_end: None,
         keys: None,
     };
     Driver {
