@@ -124,8 +124,7 @@ impl Relay {
             return Ok(());
         }
         let Hold::Active(conn) = &mut self.hold else { return Ok(()) };
-        if self.verdict == Verdict::Pass
-            && matches!(answer, Answer::Complete(_) | Answer::Step(b'I' | b's'))
+        if self.verdict == Verdict::Pass && matches!(answer, Answer::Complete(_) | Answer::Step(b'I' | b's'))
         {
             self.exchange.completed();
         }
