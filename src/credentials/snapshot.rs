@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use super::chronicle::Steps;
 use super::generation::GenerationId;
 use super::life::GenerationState;
 use crate::clock::Moment;
@@ -72,4 +73,6 @@ pub struct GenerationSnapshot {
     pub late_from: Moment,
     /// How often its lease was renewed.
     pub renewals: u32,
+    /// When it took which step.
+    pub steps: Steps,
 }

@@ -457,6 +457,7 @@ impl LocalPool {
             from_servers: self.from_servers.get(),
             prepared: all.iter().fold(0, |sum, tether| sum.saturating_add(tether.prepared.get() as u64)),
             waiting: self.places.borrow().len(),
+            longest_wait: self.places.borrow().longest_wait(Instant::now()),
             idle: self.idle.borrow().len(),
             busy,
         }

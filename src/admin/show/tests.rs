@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::clock::Moment;
-use crate::credentials::{CallCounts, GenerationId, GenerationState, KeeperCounts, KeeperSnapshot};
+use crate::credentials::{CallCounts, GenerationId, GenerationState, KeeperCounts, KeeperSnapshot, Steps};
 use crate::pool::{ClientId, PoolCounts, PoolSnapshot, ShardSnapshot};
 
 fn at(seconds: u64) -> SystemTime {
@@ -26,6 +26,7 @@ fn generation(number: u64, state: GenerationState, end: u64) -> GenerationSnapsh
         end: Moment::from_nanos(end * 1_000_000_000),
         late_from: Moment::default(),
         renewals: 2,
+        steps: Steps::default(),
     }
 }
 
@@ -93,6 +94,7 @@ fn view() -> Snapshot {
             keeper,
             keeper_counts: KeeperCounts::default(),
             calls: CallCounts::default(),
+            events: Vec::new(),
             active: Some(GenerationId::from_number(3)),
             was_active: true,
             connections: BTreeMap::from([(GenerationId::from_number(2), 4)]),

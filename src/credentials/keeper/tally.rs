@@ -31,6 +31,11 @@ impl Tally {
         Self { counts, ..Self::default() }
     }
 
+    /// Why the next generation is wanted.
+    pub(super) fn reason(&self) -> RotationReason {
+        self.reason
+    }
+
     fn counts(&self) -> MutexGuard<'_, KeeperCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
