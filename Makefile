@@ -13,7 +13,7 @@ help:
 
 # As root too: the demo runs PostgreSQL as another user by itself.
 demo:
-	@scripts/install-deps
+	@scripts/install-deps --demo
 	cargo build --locked --release
 	$${CARGO_TARGET_DIR:-target}/release/leasehold demo $(ARGS)
 

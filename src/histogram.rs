@@ -48,6 +48,18 @@ impl Histogram {
         self.sum
     }
 
+    /// The upper bound in seconds of the bucket that holds this percentile; infinite: it is in the last.
+    /// `None`: there were none.
+    #[must_use]
+    pub fn percentile(&self, percent: u64) -> Option<f64> {
+        let rank = self.count().saturating_mul(percent).div_ceil(100).max(1);
+        let mut seen = 0_u64;
+        self.buckets().into_iter().find_map(|(bound, count)| {
+            seen = seen.saturating_add(count);
+            (seen >= rank).then_some(bound)
+        })
+    }
+
     /// Upper bounds in seconds with how many are in that bucket alone; the last has no bound.
     #[must_use]
     pub fn buckets(&self) -> Vec<(f64, u64)> {
@@ -72,5 +84,20 @@ mod tests {
         let both = some.and(&some);
         assert_eq!((both.count(), both.buckets()[0]), (10, (0.001, 4)));
         assert_eq!(both.buckets().last().unwrap().0, f64::INFINITY);
+    }
+
+    #[test]
+    fn a_percentile_is_the_bound_of_its_bucket() {
+        assert_eq!(Histogram::default().percentile(50), None);
+        let mut some = Histogram::default();
+        for milliseconds in [1, 1, 1, 1, 1, 4, 4, 4, 4, 700] {
+            some.observe(Duration::from_millis(milliseconds));
+        }
+        let cases = [(0, 0.001), (50, 0.001), (51, 0.005), (90, 0.005), (91, 1.0), (99, 1.0), (100, 1.0)];
+        for (percent, bound) in cases {
+            assert_eq!(some.percentile(percent), Some(bound), "{percent}");
+        }
+        some.observe(Duration::from_secs(4_000));
+        assert_eq!(some.percentile(99), Some(f64::INFINITY));
     }
 }

@@ -318,8 +318,8 @@ async fn nothing_that_a_client_sends_is_more_than_refused() {
         let closed = answer.is_empty() && (bytes.len() > 16 * 1024 || statuses.is_empty());
         assert!(closed || status.is_some_and(|status| statuses.contains(&status)), "{shown:?}: {text:?}");
     }
-    let unknown = http.get("/").await;
-    assert_eq!((unknown.status, unknown.body["pages"][0].as_str()), (404, Some("/startupz")));
+    let unknown = http.get("/index.html").await;
+    assert_eq!((unknown.status, unknown.body["pages"][1].as_str()), (404, Some("/startupz")));
     let head = http.ask("HEAD", "/readyz", "").await;
     assert_eq!((head.status, head.body), (200, Value::Null));
     // One request, one answer, whatever the client would like.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use crate::clock::Moment;
 use crate::histogram::Histogram;
 
 /// Why a new generation is wanted.
@@ -20,53 +20,6 @@ pub(super) enum RotationReason {
     SourceChanged,
     /// Somebody else removed the user.
     UserGone,
-}
-
-/// Why a generation takes no more checkouts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetireReason {
-    /// Its successor was due.
-    Schedule,
-    /// Somebody asked for a successor.
-    Asked,
-    /// What users are issued with was replaced.
-    SourceChanged,
-    /// Somebody else removed the user.
-    UserGone,
-    /// PostgreSQL would not let it in.
-    NotVerified,
-    /// Its end came.
-    Ended,
-    /// The process stops.
-    Stopping,
-}
-
-impl RetireReason {
-    /// One word for tables.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Schedule => "schedule",
-            Self::Asked => "asked",
-            Self::SourceChanged => "source_changed",
-            Self::UserGone => "user_gone",
-            Self::NotVerified => "not_verified",
-            Self::Ended => "ended",
-            Self::Stopping => "stopping",
-        }
-    }
-}
-
-impl From<RotationReason> for RetireReason {
-    /// Of the one that a new generation takes over from.
-    fn from(reason: RotationReason) -> Self {
-        match reason {
-            RotationReason::Start | RotationReason::Schedule => Self::Schedule,
-            RotationReason::Asked => Self::Asked,
-            RotationReason::SourceChanged => Self::SourceChanged,
-            RotationReason::UserGone => Self::UserGone,
-        }
-    }
 }
 
 /// What came of one try for a new generation.
@@ -138,9 +91,34 @@ impl KeeperCounts {
     }
 }
 
+/// The status of a call that succeeded.
+pub(super) const OK: &str = "ok";
+
 /// Calls of a source over HTTP. Counted on the control runtime alone, so a lock is cheap enough.
 #[derive(Debug, Default)]
 pub struct Calls(Mutex<CallCounts>);
+
+/// A call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedCall {
+    /// When it did.
+    pub at: Moment,
+    /// What it was for.
+    pub operation: &'static str,
+    /// What came of it.
+    pub status: &'static str,
+}
+
+impl CallCounts {
+    /// Calls that succeeded, and calls that did not.
+    #[must_use]
+    pub fn sums(&self) -> (u64, u64) {
+        self.requests.iter().fold((0, 0), |(ok, failed), ((_, status), count)| match *status {
+            OK => (ok.saturating_add(*count), failed),
+            _ => (ok, failed.saturating_add(*count)),
+        })
+    }
+}
 
 /// How many calls there were, and how long they took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -149,15 +127,24 @@ pub struct CallCounts {
     pub requests: BTreeMap<(&'static str, &'static str), u64>,
     /// By operation.
     pub took: BTreeMap<&'static str, Histogram>,
+    /// When the last one succeeded.
+    pub last_ok: Option<Moment>,
+    /// The last one that did not.
+    pub last_failed: Option<FailedCall>,
 }
 
 impl Calls {
-    /// One more.
-    pub(super) fn count(&self, operation: &'static str, status: &'static str, took: Duration) {
+    /// One more, that began at `sent` and has an answer now.
+    pub(super) fn count(&self, operation: &'static str, status: &'static str, sent: Moment, now: Moment) {
         let mut counts = self.lock();
         let count = counts.requests.entry((operation, status)).or_default();
         *count = count.saturating_add(1);
-        counts.took.entry(operation).or_default().observe(took);
+        counts.took.entry(operation).or_default().observe(sent.until(now));
+        if status == OK {
+            counts.last_ok = Some(now);
+        } else {
+            counts.last_failed = Some(FailedCall { at: now, operation, status });
+        }
     }
 
     /// All so far.
@@ -168,5 +155,23 @@ impl Calls {
 
     fn lock(&self) -> MutexGuard<'_, CallCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_each_outcome_is_known() {
+        let (calls, second) = (Calls::default(), |seconds: u64| Moment::from_nanos(seconds * 1_000_000_000));
+        calls.count("login", OK, second(1), second(2));
+        calls.count("issue", "503", second(3), second(5));
+        calls.count("issue", "503", second(6), second(9));
+        calls.count("login", OK, second(7), second(8));
+        let counts = calls.counts();
+        let last = FailedCall { at: second(9), operation: "issue", status: "503" };
+        assert_eq!((counts.last_ok, counts.last_failed), (Some(second(8)), Some(last)));
+        assert_eq!((counts.sums(), counts.took["issue"].sum().as_secs()), ((2, 2), 5));
     }
 }

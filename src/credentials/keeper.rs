@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::chronicle::{Chronicle, PastEvent};
 use super::counts::{Calls, KeeperCounts};
 use super::fleet::Fleet;
 use super::generation::{Generation, GenerationId};
@@ -20,9 +21,11 @@ use super::settings::RotationSettings;
 use super::snapshot::{GenerationSnapshot, KeeperSnapshot};
 use super::source::{Issued, Recovery, Source, SourceError};
 use crate::clock::Moment;
+use history::History;
 use tally::Tally;
 
 mod ask;
+mod history;
 mod journal;
 mod listen;
 mod tally;
@@ -47,6 +50,7 @@ pub struct Keeper {
     commands: mpsc::UnboundedSender<Command>,
     snapshot: watch::Receiver<KeeperSnapshot>,
     counts: Arc<Mutex<KeeperCounts>>,
+    chronicle: Arc<Mutex<Chronicle>>,
     calls: Arc<Calls>,
 }
 
@@ -86,7 +90,7 @@ impl Keeper {
     ) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (publisher, snapshot) = watch::channel(KeeperSnapshot::new(source.kind()));
-        let (counts, calls) = (Arc::default(), source.calls());
+        let (counts, chronicle, calls) = (Arc::default(), Arc::default(), source.calls());
         let driver = Driver {
             pool: pool_name,
             source,
@@ -103,9 +107,10 @@ impl Keeper {
             server_error: None,
             publisher,
             tally: Tally::new(Arc::clone(&counts)),
+            history: History::new(Arc::clone(&chronicle)),
         };
         tokio::spawn(driver.run(inbox));
-        Self { commands, snapshot, counts, calls }
+        Self { commands, snapshot, counts, chronicle, calls }
     }
 
     /// Asks for a new generation now. Returns whether one is due because of
@@ -150,6 +155,12 @@ impl Keeper {
     #[must_use]
     pub fn counts(&self) -> KeeperCounts {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The latest of what happened, oldest first.
+    #[must_use]
+    pub fn events(&self) -> Vec<PastEvent> {
+        self.chronicle.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
 
     /// What its source has asked of others over HTTP.
@@ -204,6 +215,7 @@ struct Driver {
     server_error: Option<String>,
     publisher: watch::Sender<KeeperSnapshot>,
     tally: Tally,
+    history: History,
 }
 
 impl Driver {
@@ -241,9 +253,11 @@ impl Driver {
             };
             let Some(event) = event else { continue };
             let now = Moment::now();
-            self.tally.event(&event, self.life.may_rotate(), now);
+            let may_rotate = self.life.may_rotate();
+            self.tally.event(&event, may_rotate, now);
+            self.history.event(&event, may_rotate, now);
             for effect in self.life.handle(now, event) {
-                self.tally.effect(&effect, now);
+                self.remember(&effect, now);
                 if effect == Effect::Done {
                     let left = self.stop_by.map_or(Duration::ZERO, |by| Moment::now().until(by));
                     let _ = tokio::time::timeout(left, self.source.close()).await;
@@ -253,6 +267,13 @@ impl Driver {
                 self.perform(effect);
             }
         }
+    }
+
+    fn remember(&mut self, effect: &Effect, now: Moment) {
+        let held = history::concerns(effect).and_then(|id| self.held.get(&id));
+        let lease = held.map_or("", |held| held.lease_id.as_str());
+        self.history.effect(effect, self.tally.reason(), lease, now);
+        self.tally.effect(effect, now);
     }
 
     fn stopping(&mut self, by: Moment) -> Event {
@@ -343,6 +364,7 @@ impl Driver {
             };
             self.held.insert(id, held);
             self.log_issued(id, &term);
+            self.history.issued(id, term.sent, Moment::now());
         }
         Event::Issued(term)
     }
@@ -428,8 +450,8 @@ impl Driver {
                 end: view.end,
                 late_from: view.late_from,
                 token_end: held.and_then(|held| held.token_end),
-                retired: self.tally.retired(view.id),
                 renewals: view.renewals,
+                steps: self.history.steps(view.id),
             }
         });
         let generations: Vec<_> = generations.collect();

@@ -6,6 +6,7 @@
 //! generation. Deciding is apart from doing: `schedule` and `life` are
 //! plain functions of `now`; `keeper` is the part that awaits.
 
+mod chronicle;
 mod clouds;
 mod counts;
 mod fleet;
@@ -21,8 +22,9 @@ mod source;
 mod tls;
 mod vault;
 
+pub use chronicle::{EventLevel, PastEvent, RetireReason, Steps};
 pub use clouds::{AwsKeySource, AwsSettings, AzureSettings, GcpSettings};
-pub use counts::{CallCounts, Calls, KeeperCounts, RetireReason};
+pub use counts::{CallCounts, Calls, FailedCall, KeeperCounts};
 pub use fleet::{CutReason, Fleet, SurveyError, UserState, VerifyError};
 pub use generation::{Generation, GenerationId, Login};
 pub use keeper::{Keeper, ShutdownReport};

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use super::counts::RetireReason;
+use super::chronicle::Steps;
 use super::generation::GenerationId;
 use super::life::GenerationState;
 use crate::clock::Moment;
@@ -73,8 +73,8 @@ pub struct GenerationSnapshot {
     pub late_from: Moment,
     /// When the token ends that it was issued under; `None` if that is not known or never.
     pub token_end: Option<Moment>,
-    /// Why it takes no more checkouts; `None` while it does or may come to.
-    pub retired: Option<RetireReason>,
     /// How often its lease was renewed.
     pub renewals: u32,
+    /// When it took which step.
+    pub steps: Steps,
 }

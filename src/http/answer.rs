@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
 
 use super::metrics;
+use super::page;
 use super::rules::{self, Verdict};
 use super::status::Status;
 use crate::snapshot::{Depth, Watched};
@@ -24,6 +27,7 @@ pub(super) struct Answer {
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Page {
+    Picture,
     Startup,
     Live,
     Ready,
@@ -34,6 +38,7 @@ enum Page {
 
 /// Every path, with what is allowed there.
 const PAGES: &[(&str, Page, &str)] = &[
+    ("/", Page::Picture, "GET, HEAD"),
     ("/startupz", Page::Startup, "GET, HEAD"),
     ("/livez", Page::Live, "GET, HEAD"),
     ("/readyz", Page::Ready, "GET, HEAD"),
@@ -66,6 +71,7 @@ pub(super) async fn answer(
         Err(refusal) => return Answer { response: refuse(refusal), quit: false },
     };
     let response = match page {
+        Page::Picture => picture(),
         Page::Startup => probe(&rules::started(&watched.look(Depth::Users).await)),
         Page::Live => probe(&rules::alive(&watched.look(Depth::Threads).await)),
         Page::Ready => {
@@ -114,6 +120,13 @@ fn refuse(refusal: Refusal) -> Response<Full<Bytes>> {
     response
 }
 
+fn picture() -> Response<Full<Bytes>> {
+    let (text, headers) = page::page();
+    let mut response = page_of(StatusCode::OK, page::CONTENT_TYPE, text.into());
+    response.headers_mut().extend(headers);
+    response
+}
+
 fn json_of(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
     let (status, mut text) = match serde_json::to_vec_pretty(value) {
         Ok(text) => (status, text),
@@ -128,6 +141,7 @@ fn page_of(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Full
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -147,7 +161,10 @@ mod tests {
             (far, "GET", "/metrics", Ok(Page::Metrics)),
             (near, "POST", "/status", Err(get)),
             (near, "DELETE", "/livez", Err(get)),
-            (near, "GET", "/", Err(Refusal::NoPage)),
+            (near, "GET", "/", Ok(Page::Picture)),
+            (far, "HEAD", "/", Ok(Page::Picture)),
+            (near, "POST", "/", Err(get)),
+            (near, "GET", "/index.html", Err(Refusal::NoPage)),
             (near, "GET", "/livez/", Err(Refusal::NoPage)),
             (near, "GET", "/LIVEZ", Err(Refusal::NoPage)),
             (near, "OPTIONS", "*", Err(Refusal::NoPage)),

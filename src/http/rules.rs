@@ -127,7 +127,9 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::credentials::{CallCounts, GenerationId, GenerationSnapshot, KeeperCounts, KeeperSnapshot};
+    use crate::credentials::{
+        CallCounts, GenerationId, GenerationSnapshot, KeeperCounts, KeeperSnapshot, Steps,
+    };
     use crate::pool::PoolMode;
 
     /// A good database: generation 1 serves, ends at second 100, is late from second 80.
@@ -151,6 +153,7 @@ mod tests {
             },
             keeper_counts: KeeperCounts::default(),
             calls: CallCounts::default(),
+            events: Vec::new(),
             active: Some(GenerationId::FIRST),
             was_active: true,
             connections: std::collections::BTreeMap::new(),
@@ -168,8 +171,8 @@ mod tests {
             end: second(100),
             late_from: second(80),
             token_end: None,
-            retired: None,
             renewals: 0,
+            steps: Steps::default(),
         }
     }
 

@@ -2,12 +2,20 @@
 //!
 //! `docs/http.md` specifies every field; a test compares the two.
 
+mod figures;
+mod past;
+mod users;
+mod waits;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use self::figures::milliseconds;
+use self::past::{Event, Vault};
+use self::users::Generation;
+use self::waits::Waits;
 use super::rules::{Reason, ready};
-use crate::credentials::GenerationSnapshot;
 use crate::pool::PoolMode;
 use crate::session::ClientState;
 use crate::snapshot::{DatabaseSnapshot, Snapshot};
@@ -43,9 +51,12 @@ struct Database {
     rotations: u64,
     clients: Clients,
     servers: Servers,
+    waits: Waits,
     transactions: u64,
     errors: u64,
     generations: Vec<Generation>,
+    vault: Option<Vault>,
+    events: Vec<Event>,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,16 +72,6 @@ struct Servers {
     idle: usize,
     pool_size: usize,
     max_server_connections: usize,
-}
-
-#[derive(Debug, Serialize)]
-struct Generation {
-    generation: u64,
-    user: Option<String>,
-    state: String,
-    expires_in_seconds: Option<f64>,
-    connections: usize,
-    renewals: u32,
 }
 
 impl Status {
@@ -139,32 +140,14 @@ impl Database {
                 pool_size: database.size,
                 max_server_connections: database.max_server_connections,
             },
+            waits: Waits::of(&counts),
             transactions: counts.transactions,
             errors: counts.errors,
-            generations: keeper
-                .generations
-                .iter()
-                .map(|generation| Generation::of(snapshot, database, generation))
-                .collect(),
+            generations: Generation::all(snapshot, index, database),
+            vault: Vault::of(snapshot, database),
+            events: database.events.iter().map(|event| Event::of(snapshot, event)).collect(),
         }
     }
-}
-
-impl Generation {
-    fn of(snapshot: &Snapshot, database: &DatabaseSnapshot, generation: &GenerationSnapshot) -> Self {
-        Self {
-            generation: generation.id.number(),
-            user: (!generation.user.is_empty()).then(|| generation.user.clone()),
-            state: generation.state.to_string(),
-            expires_in_seconds: snapshot.expires_in(generation),
-            connections: database.connections.get(&generation.id).copied().unwrap_or(0),
-            renewals: generation.renewals,
-        }
-    }
-}
-
-fn milliseconds(seconds: f64) -> f64 {
-    (seconds * 1e3).round() / 1e3
 }
 
 #[cfg(test)]
@@ -173,7 +156,16 @@ mod tests {
 
     use super::*;
     use crate::clock::Moment;
-    use crate::credentials::{CallCounts, GenerationId, GenerationState, KeeperCounts, KeeperSnapshot};
+    use crate::credentials::{
+        CallCounts, EventLevel, FailedCall, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts,
+        KeeperSnapshot, PastEvent, RetireReason, Steps,
+    };
+    use crate::histogram::Histogram;
+    use crate::pool::{PoolCounts, PoolSnapshot, ShardSnapshot};
+
+    fn second(seconds: u64) -> Moment {
+        Moment::from_nanos(seconds * 1_000_000_000)
+    }
 
     fn snapshot() -> Snapshot {
         let generation = GenerationSnapshot {
@@ -185,8 +177,14 @@ mod tests {
             end: Moment::from_nanos(100_500_000_000),
             late_from: Moment::default(),
             token_end: None,
-            retired: None,
             renewals: 2,
+            steps: Steps {
+                issued: Some(second(20)),
+                activated: Some(second(21)),
+                retired: Some(second(30)),
+                reason: Some(RetireReason::Asked),
+                gone: Some(second(39)),
+            },
         };
         let database = DatabaseSnapshot {
             name: "app".into(),
@@ -206,15 +204,37 @@ mod tests {
                 stopping: false,
             },
             keeper_counts: KeeperCounts::default(),
-            calls: CallCounts::default(),
+            calls: CallCounts {
+                requests: BTreeMap::from([(("issue", "503"), 2), (("login", "ok"), 5)]),
+                last_ok: Some(second(38)),
+                last_failed: Some(FailedCall { at: second(37), operation: "issue", status: "503" }),
+                ..CallCounts::default()
+            },
+            events: vec![PastEvent {
+                at: second(36),
+                level: EventLevel::Warn,
+                generation: Some(GenerationId::FIRST),
+                text: "not revoked".into(),
+                times: 3,
+            }],
             active: Some(GenerationId::FIRST),
             was_active: true,
             connections: BTreeMap::from([(GenerationId::FIRST, 4)]),
             trouble: None,
         };
         let mut snapshot = Snapshot { databases: vec![database], silent: vec![1], ..Snapshot::empty() };
-        snapshot.now.boot = Moment::from_nanos(40_000_000_000);
-        snapshot.started = Moment::from_nanos(10_000_000_000);
+        let mut waits = Histogram::default();
+        waits.observe(std::time::Duration::from_millis(40));
+        let counts = PoolCounts {
+            waits,
+            longest_wait: Some(std::time::Duration::from_secs(3)),
+            ..PoolCounts::default()
+        };
+        let part = PoolSnapshot { counts, servers: Vec::new() };
+        snapshot.shards = vec![(0, ShardSnapshot { pools: vec![part] })];
+        snapshot.now.boot = second(40);
+        snapshot.now.wall = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(60);
+        snapshot.started = second(10);
         snapshot
     }
 
@@ -236,6 +256,17 @@ mod tests {
             (&generation["expires_in_seconds"], &generation["connections"]),
             (&60.5.into(), &4.into())
         );
+        assert_eq!(generation["issued_at"], "1970-01-01T00:00:00.000Z");
+        let ago = ["issued", "activated", "retired", "gone"]
+            .map(|step| generation[format!("{step}_seconds_ago")].as_f64().unwrap());
+        assert_eq!((ago, &generation["retired_because"]), ([20.0, 19.0, 10.0, 1.0], &"asked".into()));
+        let waits = &database["waits"];
+        assert_eq!((&waits["longest_seconds"], &waits["p99_seconds"]), (&3.0.into(), &0.05.into()));
+        let vault = &database["vault"];
+        assert_eq!((&vault["requests_ok"], &vault["requests_failed"]), (&5.into(), &2.into()));
+        assert_eq!(vault["last_failure"]["seconds_ago"], 3.0);
+        let event = &database["events"][0];
+        assert_eq!((&event["at"], &event["times"]), (&"1970-01-01T00:00:56.000Z".into(), &3.into()));
     }
 
     #[test]

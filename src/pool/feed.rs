@@ -63,8 +63,8 @@ impl LocalPool {
     fn call_for_help(self: &Rc<Self>) {
         if self.seen.get().is_some() {
             let now = Instant::now();
-            let (waited, waiting) = (self.places.borrow().longest(now), self.places.borrow().len());
-            if waited >= SATURATED_AFTER {
+            let (waited, waiting) = (self.places.borrow().longest_wait(now), self.places.borrow().len());
+            if let Some(waited) = waited.filter(|waited| *waited >= SATURATED_AFTER) {
                 self.pool.tell_full(now, waited, waiting);
             }
         }

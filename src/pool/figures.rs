@@ -1,5 +1,7 @@
 //! What one shard's part of a pool says of itself.
 
+use tokio::time::Instant;
+
 use super::conn::ServerRow;
 use super::local::LocalPool;
 use super::snapshot::PoolCounts;
@@ -22,6 +24,7 @@ impl LocalPool {
             from_servers: self.from_servers.get(),
             prepared: all.iter().fold(0, |sum, tether| sum.saturating_add(tether.prepared.get() as u64)),
             waiting: self.places.borrow().len(),
+            longest_wait: self.places.borrow().longest_wait(Instant::now()),
             idle: self.idle.borrow().len(),
             busy,
         }

@@ -57,13 +57,13 @@ impl<P> Places<P> {
         self.queue.front().map(|place| place.ticket)
     }
 
-    /// How long the oldest has waited.
-    pub(super) fn longest(&self, now: Instant) -> Duration {
-        self.queue.front().map_or(Duration::ZERO, |place| now.saturating_duration_since(place.since))
-    }
-
     pub(super) fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// How long the oldest has waited.
+    pub(super) fn longest_wait(&self, now: Instant) -> Option<Duration> {
+        self.queue.front().map(|place| now.saturating_duration_since(place.since))
     }
 
     /// Queues up; the ticket takes the place back with [`Places::leave`].
@@ -139,5 +139,7 @@ mod tests {
         let expired = places.expired(start + Duration::from_secs(3), Duration::from_secs(3));
         assert_eq!(expired, [(1, Duration::from_secs(3))]);
         assert_eq!(places.len(), 1);
+        let longest = places.longest_wait(start + Duration::from_secs(7));
+        assert_eq!(longest, Some(Duration::from_secs(5)));
     }
 }

@@ -1,5 +1,7 @@
 //! What shards say of themselves.
 
+use std::time::Duration;
+
 use super::classes::ErrorClasses;
 use super::conn::ServerRow;
 use crate::histogram::Histogram;
@@ -36,6 +38,7 @@ impl PoolCounts {
             from_servers: self.from_servers.saturating_add(other.from_servers),
             prepared: self.prepared.saturating_add(other.prepared),
             waiting: self.waiting.saturating_add(other.waiting),
+            longest_wait: self.longest_wait.max(other.longest_wait),
             idle: self.idle.saturating_add(other.idle),
             busy: self.busy.saturating_add(other.busy),
         }
@@ -67,6 +70,8 @@ pub struct PoolCounts {
     pub prepared: u64,
     /// Clients waiting for an upstream.
     pub waiting: usize,
+    /// How long the one among them that has waited longest has; `None`: nobody waits.
+    pub longest_wait: Option<Duration>,
     /// Idle upstreams.
     pub idle: usize,
     /// Upstreams that a client holds.

@@ -42,6 +42,12 @@ impl Now {
     pub fn wall_of(&self, instant: Instant) -> Option<SystemTime> {
         self.wall.checked_sub(self.instant.saturating_duration_since(instant))
     }
+
+    /// The same of an earlier moment on the clock of leases.
+    #[must_use]
+    pub fn wall_at(&self, moment: Moment) -> Option<SystemTime> {
+        self.wall.checked_sub(moment.until(self.boot))
+    }
 }
 
 /// Seconds; milliseconds are enough for a person, and more digits would only look exact.

@@ -6,7 +6,7 @@ use super::averages::{Period, Rates};
 use super::now::{Now, milliseconds};
 use crate::clock::Moment;
 use crate::credentials::{
-    CallCounts, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts, KeeperSnapshot,
+    CallCounts, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts, KeeperSnapshot, PastEvent,
 };
 use crate::pool::{PoolCounts, PoolMode, ServerRow, ShardSnapshot};
 use crate::session::{ClientCounts, ClientRow, ClientState};
@@ -57,6 +57,8 @@ pub struct DatabaseSnapshot {
     pub keeper_counts: KeeperCounts,
     /// What their source asked of others over HTTP.
     pub calls: CallCounts,
+    /// The latest of what happened to its users, oldest first.
+    pub events: Vec<PastEvent>,
     /// Whose connections its clients get; `None`, and the keeper has an active one: of several that
     /// share it this database has not taken it yet.
     pub active: Option<GenerationId>,

@@ -146,7 +146,7 @@ async fn ask(port: &ShardPort) -> Word {
 impl WatchedDatabase {
     fn look(&self) -> DatabaseSnapshot {
         let Self { pool, keeper } = self;
-        let (keeper_counts, calls) = (keeper.counts(), keeper.calls().counts());
+        let (keeper_counts, calls, events) = (keeper.counts(), keeper.calls().counts(), keeper.events());
         let keeper: KeeperSnapshot = keeper.snapshot();
         let settings = pool.settings();
         let ids = keeper.generations.iter().map(|generation| generation.id);
@@ -167,6 +167,7 @@ impl WatchedDatabase {
             keeper,
             keeper_counts,
             calls,
+            events,
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) const COLUMNS: &[Column] = &[
     column(
         "retire_reason",
         Kind::Text,
-        "Why it takes no more checkouts: `schedule` (its successor was due), `asked` (ROTATE), `source_changed`, `user_gone`, `not_verified`, `ended` or `stopping`; NULL while it may take some.",
+        "Why it takes no more checkouts: `schedule` (its successor was due), `asked` (ROTATE), `source_changed`, `user_gone`, `not_verified`, `too_short`, `user_ends` or `stopping`; NULL while it may take some.",
     ),
 ];
 
@@ -111,6 +111,6 @@ fn row(view: &Snapshot, pool: &DatabaseSnapshot, generation: &GenerationSnapshot
         Value::count(if drains { on.busy } else { 0 }),
         Value::count(on.pinned),
         Value::count(generation.renewals),
-        Value::Text(generation.retired.map(RetireReason::word).map(str::to_owned)),
+        Value::Text(generation.steps.reason.map(RetireReason::word).map(str::to_owned)),
     ]
 }

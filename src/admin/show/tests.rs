@@ -9,6 +9,7 @@ use super::*;
 use crate::clock::Moment;
 use crate::credentials::{
     CallCounts, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts, KeeperSnapshot, RetireReason,
+    Steps,
 };
 use crate::histogram::Histogram;
 use crate::net::Peer;
@@ -32,8 +33,11 @@ fn generation(number: u64, state: GenerationState, end: u64) -> GenerationSnapsh
         end: Moment::from_nanos(end * 1_000_000_000),
         late_from: Moment::default(),
         token_end: (number == 3).then(|| Moment::from_nanos(200_000_000_000)),
-        retired: (state == GenerationState::Retiring).then_some(RetireReason::Asked),
         renewals: 2,
+        steps: Steps {
+            reason: (state == GenerationState::Retiring).then_some(RetireReason::Asked),
+            ..Steps::default()
+        },
     }
 }
 
@@ -115,6 +119,7 @@ fn view() -> Snapshot {
             keeper,
             keeper_counts: KeeperCounts::default(),
             calls: CallCounts::default(),
+            events: Vec::new(),
             active: Some(GenerationId::from_number(3)),
             was_active: true,
             connections: BTreeMap::from([(GenerationId::from_number(2), 4)]),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Moment;
-use crate::credentials::counts::{KeeperCounts, RetireReason, RotationOutcome, RotationReason};
+use crate::credentials::counts::{KeeperCounts, RotationOutcome, RotationReason};
 use crate::credentials::fleet::UserState;
 use crate::credentials::generation::GenerationId;
 use crate::credentials::life::{Effect, Event, Notice};
@@ -19,8 +19,6 @@ pub(super) struct Tally {
     asked: Option<Moment>,
     served: HashSet<GenerationId>,
     retired: HashMap<GenerationId, Moment>,
-    why: HashMap<GenerationId, RetireReason>,
-    stopping: bool,
 }
 
 /// One more.
@@ -33,25 +31,19 @@ impl Tally {
         Self { counts, ..Self::default() }
     }
 
+    /// Why the next generation is wanted.
+    pub(super) fn reason(&self) -> RotationReason {
+        self.reason
+    }
+
     fn counts(&self) -> MutexGuard<'_, KeeperCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Why this one takes no more checkouts.
-    pub(super) fn retired(&self, id: GenerationId) -> Option<RetireReason> {
-        self.why.get(&id).copied()
-    }
-
-    /// The first reason is the one.
-    fn retires(&mut self, id: GenerationId, why: RetireReason) {
-        self.why.entry(id).or_insert(why);
     }
 
     /// Before the core is told; `may_rotate` is what it says of a new generation then.
     pub(super) fn event(&mut self, event: &Event, may_rotate: bool, now: Moment) {
         match event {
             Event::Rotate if may_rotate => self.reason = RotationReason::Asked,
-            Event::Shutdown(_) => self.stopping = true,
             Event::SourceChanged => self.reason = RotationReason::SourceChanged,
             Event::Drained(id) => {
                 if let Some(since) = self.retired.remove(id) {
@@ -74,17 +66,11 @@ impl Tally {
     pub(super) fn effect(&mut self, effect: &Effect, now: Moment) {
         match effect {
             Effect::Issue(_) => self.asked = Some(now),
-            Effect::Retire(id) => {
-                if self.stopping {
-                    self.retires(*id, RetireReason::Stopping);
-                }
-                if self.served.remove(id) {
-                    self.retired.insert(*id, now);
-                }
+            Effect::Retire(id) if self.served.remove(id) => {
+                self.retired.insert(*id, now);
             }
             Effect::Forget(id) => {
                 self.retired.remove(id);
-                self.why.remove(id);
             }
             Effect::Tell(notice) => self.notice(notice, now),
             _ => {}
@@ -93,10 +79,7 @@ impl Tally {
 
     fn notice(&mut self, notice: &Notice, now: Moment) {
         match notice {
-            Notice::Activated { id, before } => {
-                if let Some(before) = before {
-                    self.retires(*before, self.reason.into());
-                }
+            Notice::Activated { id, .. } => {
                 self.active = Some(*id);
                 self.served.insert(*id);
                 if let Some(asked) = self.asked.take() {
@@ -106,21 +89,11 @@ impl Tally {
                 self.reason = RotationReason::Schedule;
             }
             Notice::IssueFailed { .. } => self.tried(RotationOutcome::NotIssued),
-            Notice::GivenUp { id, .. } => {
-                self.retires(*id, RetireReason::NotVerified);
-                self.tried(RotationOutcome::NotVerified);
-            }
-            Notice::Ended { id } => {
-                self.retires(*id, RetireReason::Ended);
-                self.tried(RotationOutcome::TooShort);
-            }
-            Notice::Closed { id } => self.retires(*id, RetireReason::Ended),
-            Notice::Gone { id, .. } => {
-                self.retires(*id, RetireReason::UserGone);
-                // One that retires is not replaced.
-                if self.active.is_none_or(|active| active <= *id) {
-                    self.reason = RotationReason::UserGone;
-                }
+            Notice::GivenUp { .. } => self.tried(RotationOutcome::NotVerified),
+            Notice::Ended { .. } => self.tried(RotationOutcome::TooShort),
+            // One that retires is not replaced.
+            Notice::Gone { id, .. } if self.active.is_none_or(|active| active <= *id) => {
+                self.reason = RotationReason::UserGone;
             }
             Notice::Revoked { .. } => add(&mut self.counts().revocations),
             Notice::RevokeFailed { .. } => add(&mut self.counts().revocations_failed),
@@ -171,14 +144,6 @@ mod tests {
         assert_eq!(tally.reason, RotationReason::Schedule);
         tally.effect(&Effect::Tell(Notice::Gone { id: two, state: UserState::Dropped }), second(46));
         assert_eq!(tally.reason, RotationReason::UserGone);
-        let three = GenerationId::from_number(3);
-        tally.event(&Event::Shutdown(second(60)), false, second(50));
-        tally.effect(&Effect::Retire(three), second(50));
-        let why = [one, two, three].map(|id| tally.retired(id));
-        let expected = [RetireReason::Asked, RetireReason::UserGone, RetireReason::Stopping];
-        assert_eq!(why, expected.map(Some));
-        tally.effect(&Effect::Forget(one), second(51));
-        assert_eq!(tally.retired(one), None);
         let counts = counts.lock().unwrap().clone();
         let some: Vec<_> = counts.rotations().filter(|(_, _, count)| *count > 0).collect();
         assert_eq!(some, [("start", "switched", 1), ("asked", "switched", 1), ("asked", "not_issued", 1)]);

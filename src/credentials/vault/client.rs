@@ -24,7 +24,7 @@ use super::errors::{Call, Refusal, classify};
 use super::operation::{operation, status};
 use super::redirect::{Verdict, judge, same_origin};
 use crate::clock::Moment;
-use crate::credentials::counts::Calls;
+use crate::credentials::counts::{Calls, OK};
 use crate::credentials::tls::{Identity, client_config};
 use crate::credentials::{SourceError, VaultSettings};
 use crate::net::{TlsCheck, TlsRoots};
@@ -145,11 +145,7 @@ impl Client {
         let dressing = Dressing { prefix: &self.prefix, token, namespace: self.namespace.clone() };
         let (operation, sent) = (operation(&endpoint.path()), Moment::now());
         let answer = self.exchange(secret, endpoint, &dressing).await;
-        self.calls.count(
-            operation,
-            answer.as_ref().map_or_else(Failure::word, |_| "ok"),
-            sent.until(Moment::now()),
-        );
+        self.calls.count(operation, answer.as_ref().map_or_else(Failure::word, |_| OK), sent, Moment::now());
         answer
     }
 

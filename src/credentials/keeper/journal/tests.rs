@@ -11,6 +11,7 @@ use super::super::{Driver, Held};
 use crate::clock::Moment;
 use crate::credentials::fleet::{CutReason, UserState};
 use crate::credentials::generation::GenerationId;
+use crate::credentials::keeper::history::History;
 use crate::credentials::keeper::tally::Tally;
 use crate::credentials::life::{Effect, Event, Life, Notice};
 use crate::credentials::settings::RotationSettings;
@@ -54,6 +55,7 @@ fn driver() -> Driver {
         server_error: None,
         publisher: watch::channel(KeeperSnapshot::new("fake")).0,
         tally: Tally::default(),
+        history: History::default(),
     }
 }
 
