@@ -1,6 +1,6 @@
 //! The console of the real binary, through psql and tokio-postgres.
 
-#![allow(clippy::unwrap_used)] // panicking is how a test fails, helpers included
+#![allow(clippy::unwrap_used, clippy::panic)] // panicking is how a test fails, helpers included
 
 #[path = "console/exporter.rs"]
 mod exporter;

@@ -67,7 +67,7 @@ fn general(report: &mut Report<'_>, host: &dyn Host) {
         Some(_) => "How often Vault refused a login is kept there over restarts.",
         None => "How often Vault refused a login is forgotten at each start.",
     };
-    report.item("state_dir", kept.map_or("", |path| path.to_str().unwrap_or("?")), said.to_owned());
+    report.item("state_dir", kept.map_or("", |path| path.to_str().unwrap_or("?")), said);
 }
 
 fn listen(report: &mut Report<'_>, host: &dyn Host) {
