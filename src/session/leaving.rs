@@ -35,6 +35,12 @@ impl Default for Leaving {
 }
 
 impl Leaving {
+    /// It has an upstream: what it asked for begins only now. Until then `checkout_timeout` was its
+    /// bound, as it is everybody's.
+    pub(super) fn begins(&mut self) {
+        self.patience = Box::pin(sleep(if self.gone { UNHEARD } else { READING }));
+    }
+
     /// Throws an answer away; `None`: there is still somebody who may read it.
     pub(super) fn throw_away(&mut self, bytes: usize) -> Option<Step> {
         if !self.gone {

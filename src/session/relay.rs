@@ -123,6 +123,9 @@ impl Relay {
         if self.cell.state.get() == ClientState::Waiting {
             tell.waited(self.cell.waiting_since.get(), &self.cell, &self.local);
         }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.begins();
+        }
         self.tenure = tell.holds(&self.cell, &conn);
         self.cell.state.set(ClientState::Active);
         self.hold = Hold::Active(conn);
@@ -213,7 +216,7 @@ impl Relay {
                 self.pass_on(cx, &[])
             }
             Poll::Ready(Err(error)) => Step::End(End::Refused(refusal::checkout(error))),
-            Poll::Pending if self.leaving.is_some() => self.is_overdue(cx).map_or(Step::Park, Step::End),
+            Poll::Pending if self.leaving.is_some() => Step::Park,
             Poll::Pending => {
                 if matches!(self.flush_client(cx), Poll::Ready(Err(_))) || self.read_ahead(cx, scratch) {
                     return self.client_left();

@@ -62,8 +62,8 @@ impl Relay {
         self.exchange.wants_client() && (!self.exchange.quiet() || self.exchange.uncertain())
     }
 
-    /// The end of a client that waits for an upstream no longer than it may.
-    pub(super) fn is_overdue(&mut self, cx: &mut Context<'_>) -> Option<End> {
+    /// The end of a client whose last requests run longer than they may.
+    fn is_overdue(&mut self, cx: &mut Context<'_>) -> Option<End> {
         let overdue = self.leaving.as_mut().is_some_and(|leaving| leaving.is_overdue(cx));
         overdue.then_some(End::Overdue)
     }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::*;
 use crate::clock::Moment;
 use crate::credentials::{
-    CallCounts, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts, KeeperSnapshot, RetireReason,
-    Steps,
+    CallCounts, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts, KeeperSnapshot,
+    RetireReason, Steps,
 };
 use crate::histogram::Histogram;
 use crate::net::Peer;
