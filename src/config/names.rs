@@ -118,7 +118,10 @@ mod tests {
             ("[listen]\ntimeout = 1", "unknown key `listen.timeout` | did you mean `startup_timeout`?"),
             ("[listen]\nmax-clients = 1", "unknown key `listen.max-clients` | did you mean `max_clients`?"),
             ("pool_size = 1", "unknown key `pool_size` | `pool_size` belongs in [databases.NAME]"),
-            ("[log]\nzebra = 1", "unknown key `log.zebra` | known in [log]: format, filter"),
+            (
+                "[log]\nzebra = 1",
+                "unknown key `log.zebra` | known in [log]: format, filter, most_alike, slow_checkout, audit",
+            ),
             (
                 "[rotation]\nsession_swap = \"auto\"",
                 "unknown key `rotation.session_swap` | known in [rotation]: at, jitter, renew, drain_timeout, revoked_grace, watch_interval, outage_grace",

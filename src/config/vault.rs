@@ -9,7 +9,7 @@ use super::auth::read_auth;
 use super::problem::{Findings, Origin};
 use super::readable::must_be_readable;
 use super::section::Section;
-use crate::credentials::{LoginPace, VaultAuth, VaultEnvironment, VaultSettings};
+use crate::credentials::{VaultEnvironment, VaultSettings};
 
 /// Reads `[vault]`; `None` if no database uses it or something that it needs is missing.
 pub(super) fn read(
@@ -50,10 +50,10 @@ pub(super) fn read(
         skip_verify: environment.skip_verify.unwrap_or(false),
         timeout: timeout.unwrap_or(Duration::from_secs(15)),
         auth: auth?,
-        pace: LoginPace::default(),
+        pace: Default::default(),
     };
     if let Some(directory) = state_dir {
-        settings.pace = pace(directory, &settings);
+        settings.keep_refusals_in(directory);
     }
     if settings.skip_verify && used {
         findings.warning(
@@ -63,15 +63,6 @@ pub(super) fn read(
         );
     }
     used.then_some(settings)
-}
-
-/// Logins that go at a pace, and where their count is kept.
-fn pace(directory: &Path, settings: &VaultSettings) -> LoginPace {
-    let VaultSettings { address, namespace, auth, .. } = settings;
-    match VaultAuth::locked_name(auth) {
-        Some((mount, name)) => LoginPace::kept_in(directory, &[address, namespace, mount, name]),
-        None => LoginPace::default(),
-    }
 }
 
 fn read_address(

@@ -1,6 +1,6 @@
 //! The settings of this room, as the configuration fills them in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::clouds::{AwsSettings, AzureSettings, GcpSettings};
@@ -103,10 +103,19 @@ pub struct VaultSettings {
     pub pace: LoginPace,
 }
 
+impl VaultSettings {
+    /// How often Vault refused a login is kept in this directory, where Vault locks names.
+    pub fn keep_refusals_in(&mut self, directory: &Path) {
+        let Self { address, namespace, auth, .. } = &*self;
+        if let Some((mount, name)) = auth.locked_name() {
+            self.pace = LoginPace::kept_in(directory, &[address, namespace, mount, name]);
+        }
+    }
+}
+
 impl VaultAuth {
     /// Where it logs in and with which name, if Vault locks that name after some refused logins.
-    #[must_use]
-    pub fn locked_name(&self) -> Option<(&str, &str)> {
+    fn locked_name(&self) -> Option<(&str, &str)> {
         match self {
             Self::AppRole { mount, role_id, .. } => Some((mount, role_id.trim())),
             Self::Userpass { mount, username, .. } | Self::Ldap { mount, username, .. } => {
