@@ -130,9 +130,12 @@ async fn given_tokens_of_twenty_seconds_carry_a_load() {
         the_manual_says(auth, own, "its lease is revoked");
         assert_eq!(proxy.terminate().await, 0, "{}", proxy.log_text());
         assert!(shop.no_user_remains().await, "{}", proxy.log_text());
+        if auth != from_file {
+            // It was given to the proxy, which renewed it and left it alone at the end.
+            let lookup = shop.vault.request(Method::GET, "auth/token/lookup-self", None, Some(&periodic));
+            assert_eq!(lookup.await.0, 200);
+        }
     }
-    let (status, _) = shop.vault.request(Method::GET, "auth/token/lookup-self", None, Some(&periodic)).await;
-    assert_eq!(status, 200);
 }
 
 /// A method that can log in again: users change, and nothing of any login is left at the end.
