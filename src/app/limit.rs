@@ -63,7 +63,7 @@ impl<K: Eq + std::hash::Hash> Limiter<K> {
             count.since = now;
             count.told = 0;
         }
-        if count.told < self.most {
+        if count.told < self.most || self.most == 0 {
             count.told = count.told.saturating_add(1);
             return true;
         }
@@ -113,7 +113,7 @@ impl Visit for Words {
 pub(super) struct Limit(Arc<Mutex<Limiter<Identifier>>>);
 
 impl Limit {
-    /// At most so many lines of one kind a minute. What is left out is told by a thread of its own,
+    /// At most so many lines of one kind a minute; 0: no limit. What is left out is told by a thread of its own,
     /// which ends with the process.
     ///
     /// # Errors
@@ -123,6 +123,11 @@ impl Limit {
         let swept = limit.clone();
         std::thread::Builder::new().name("log".to_owned()).spawn(move || swept.sweep_for_ever())?;
         Ok(limit)
+    }
+
+    /// Another limit, from now on.
+    pub(super) fn change(&self, most: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).most = most;
     }
 
     fn sweep_for_ever(&self) {

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::sync::Mutex;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 use super::limit::Limit;
 use super::settings::{LogFormat, LogSettings};
@@ -38,9 +39,32 @@ pub enum LogError {
     /// Somebody else has set up logging in this process.
     #[error("logging is already set up: {0}")]
     Taken(#[from] tracing_subscriber::util::TryInitError),
+    /// The log is gone, as it is at the end of the process.
+    #[error("the filter cannot be changed: {0}")]
+    Reload(#[from] reload::Error),
     /// The thread that tells what was left out cannot be had.
     #[error("no thread for the log: {0}")]
     Thread(#[from] std::io::Error),
+}
+
+/// What can be changed of the log while the process runs.
+#[derive(Debug, Clone)]
+pub struct LogHandle {
+    filter: reload::Handle<EnvFilter, Registry>,
+    limit: Limit,
+}
+
+impl LogHandle {
+    /// Takes over the filter and the limit; where lines go and how they look stays.
+    ///
+    /// # Errors
+    ///
+    /// A filter that cannot be parsed; nothing is changed then.
+    pub fn change(&self, settings: &LogSettings) -> Result<(), LogError> {
+        self.filter.reload(filter(&settings.filter)?)?;
+        self.limit.change(settings.most_alike);
+        Ok(())
+    }
 }
 
 /// Sets up logging for the whole process.
@@ -48,32 +72,26 @@ pub enum LogError {
 /// # Errors
 ///
 /// A filter that cannot be parsed, or a process that logs already.
-pub fn init(settings: &LogSettings, output: LogOutput) -> Result<(), LogError> {
-    let limit = (settings.most_alike > 0).then(|| Limit::new(settings.most_alike)).transpose()?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(&settings.filter)?);
-    match output {
-        LogOutput::File(file) => {
-            let builder = builder.with_writer(Mutex::new(file)).with_ansi(false);
-            if settings.format == LogFormat::Json {
-                builder.json().flatten_event(true).finish().with(limit).try_init()?;
-            } else {
-                builder.finish().with(limit).try_init()?;
-            }
-        }
-        LogOutput::Stderr { terminal, color } => {
-            let builder = builder.with_writer(std::io::stderr);
-            match settings.format {
-                LogFormat::Json => builder.json().flatten_event(true).finish().with(limit).try_init()?,
-                LogFormat::Auto if !terminal => {
-                    builder.json().flatten_event(true).finish().with(limit).try_init()?;
-                }
-                LogFormat::Auto | LogFormat::Text => {
-                    builder.with_ansi(terminal && color).finish().with(limit).try_init()?;
-                }
-            }
-        }
-    }
-    Ok(())
+pub fn init(settings: &LogSettings, output: LogOutput) -> Result<LogHandle, LogError> {
+    let limit = Limit::new(settings.most_alike)?;
+    let (filter, handle) = reload::Layer::new(filter(&settings.filter)?);
+    let json = match (&output, settings.format) {
+        (_, LogFormat::Json) => true,
+        (LogOutput::Stderr { terminal, .. }, LogFormat::Auto) => !terminal,
+        (LogOutput::File(_), LogFormat::Auto) | (_, LogFormat::Text) => false,
+    };
+    let (writer, ansi) = match output {
+        LogOutput::File(file) => (BoxMakeWriter::new(Mutex::new(file)), false),
+        LogOutput::Stderr { terminal, color } => (BoxMakeWriter::new(std::io::stderr), terminal && color),
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = if json {
+        lines.json().flatten_event(true).boxed()
+    } else {
+        lines.with_ansi(ansi).boxed()
+    };
+    tracing_subscriber::registry().with(filter).with(limit.clone()).with(lines).try_init()?;
+    Ok(LogHandle { filter: handle, limit })
 }
 
 fn filter(wanted: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {

@@ -29,6 +29,12 @@ impl Ledger {
         Self { size, max: max.max(size), total: 0, held: vec![0; shards], generations: BTreeMap::new() }
     }
 
+    /// Other limits; what is beyond them stays until it goes by itself.
+    pub(super) fn change(&mut self, size: usize, max: usize) {
+        self.size = size;
+        self.max = max.max(size);
+    }
+
     /// Makes a generation known; connections may be counted for it from here on.
     pub(super) fn admit(&mut self, generation: &Arc<Generation>) {
         self.generations
@@ -134,6 +140,11 @@ mod tests {
         assert!(ledger.give(one.id(), 0), "drained");
         ledger.forget(one.id());
         assert!(ledger.generation(one.id()).is_none());
+        ledger.change(3, 9);
+        assert!(ledger.take(two.id(), 1).is_some() && ledger.take(two.id(), 1).is_some());
+        assert!(ledger.take(two.id(), 1).is_none(), "the new size");
+        ledger.change(1, 1);
+        assert_eq!(ledger.total, 3, "nothing is taken away");
         ledger.forget(two.id());
         assert!(ledger.generation(two.id()).is_some(), "still open");
     }

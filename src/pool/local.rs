@@ -419,7 +419,7 @@ impl LocalPool {
 
     /// What needs no haste: clients that waited too long, idle connections that the server closed.
     pub(super) fn tick(self: &Rc<Self>) {
-        let limit = self.pool.settings().checkout_timeout;
+        let limit = self.pool.limits().checkout_timeout;
         let expired = self.places.borrow_mut().expired(Instant::now(), limit);
         for (owner, waited) in expired {
             let trouble = self.pool.trouble();

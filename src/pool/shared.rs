@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::ledger::Ledger;
+use super::limits::{AtomicLimits, Limits};
 use super::message::{ShardMessage, ShardPort};
 use super::settings::PoolSettings;
 use super::slot::{Landlord, Slot};
@@ -48,6 +49,7 @@ pub struct Pool {
     opened: AtomicU64,
     /// One bit a shard: it has clients waiting and nothing to give them.
     hungry: AtomicU64,
+    limits: AtomicLimits,
     ledger: Mutex<Ledger>,
     pub(super) drained: Notify,
     pub(super) suspicion: Notify,
@@ -67,7 +69,8 @@ impl Pool {
     /// [`TlsError`] if TLS towards its server cannot be set up.
     pub fn new(settings: PoolSettings, index: usize, ports: Vec<ShardPort>) -> Result<Self, TlsError> {
         let target = Target::new(settings.upstream.clone())?;
-        let ledger = Ledger::new(settings.size, settings.max_server_connections, ports.len());
+        let limits = Limits::of(&settings);
+        let ledger = Ledger::new(limits.size, limits.max_server_connections, ports.len());
         Ok(Self {
             settings,
             index,
@@ -77,6 +80,7 @@ impl Pool {
             was_active: AtomicBool::new(false),
             opened: AtomicU64::new(0),
             hungry: AtomicU64::new(0),
+            limits: AtomicLimits::new(limits),
             ledger: Mutex::new(ledger),
             drained: Notify::new(),
             suspicion: Notify::new(),
@@ -92,6 +96,20 @@ impl Pool {
     #[must_use]
     pub fn settings(&self) -> &PoolSettings {
         &self.settings
+    }
+
+    /// The limits that hold now; those in its settings are the ones it started with.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits.get()
+    }
+
+    /// Other limits from now on. Where there may be more connections, clients that wait get them at once;
+    /// where there may be fewer, those that are open stay, and the next user has fewer.
+    pub fn change(&self, limits: Limits) {
+        self.limits.set(limits);
+        self.ledger().change(limits.size, limits.max_server_connections);
+        self.broadcast(|| ShardMessage::Kick { pool: self.index });
     }
 
     /// Its place in every shard's list.
@@ -230,10 +248,11 @@ impl Pool {
             return;
         }
         *told = Some(now);
+        let limits = self.limits();
         warn!(
             pool = %self.settings.name,
-            pool_size = self.settings.size,
-            max_server_connections = self.settings.max_server_connections,
+            pool_size = limits.size,
+            max_server_connections = limits.max_server_connections,
             waiting,
             waited = waited.as_secs_f64(),
             "pool saturated: every server connection is taken and clients wait; raise pool_size, or look for \

@@ -104,7 +104,7 @@ async fn greet(
             Err(Away::Served(stream))
         }
         Greeting::Startup { version, params, unknown_options, early } => {
-            let max = shard.crowd.settings().max_clients;
+            let max = shard.crowd.max_clients();
             // Who comes to see why there are so many must not be one too many; the console has a
             // limit of its own.
             if shard.crowd.total() > max && database_of(&params) != Some(CONSOLE) {
@@ -305,7 +305,7 @@ impl Seeker<'_> {
             waiting.poll(cx).map_err(refusal::checkout)
         })
         .await?;
-        self.shard.crowd.settings().tell.waited(waiting.since(), self.cell, self.local);
+        self.shard.crowd.tell().waited(waiting.since(), self.cell, self.local);
         Ok(conn)
     }
 }

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::listen_settings::ListenSettings;
 use super::texts::Texts;
+use super::told::{AtomicTell, TellSettings};
 use crate::pool::ClientId;
 
 /// What all shards share about clients.
 #[derive(Debug)]
 pub struct Crowd {
     settings: ListenSettings,
+    max_clients: AtomicUsize,
+    tell: AtomicTell,
     total: AtomicUsize,
     by_shard: Vec<AtomicUsize>,
     next: AtomicU64,
@@ -23,6 +26,8 @@ impl Crowd {
     pub fn new(settings: ListenSettings, shards: usize) -> Arc<Self> {
         let by_shard = (0..shards).map(|_| AtomicUsize::new(0)).collect();
         Arc::new(Self {
+            max_clients: AtomicUsize::new(settings.max_clients),
+            tell: AtomicTell::new(settings.tell),
             settings,
             total: AtomicUsize::new(0),
             by_shard,
@@ -44,6 +49,23 @@ impl Crowd {
         self.total.load(Ordering::Relaxed)
     }
 
+    /// What of the settings can be changed while clients are there; the rest stays.
+    pub fn change(&self, settings: &ListenSettings) {
+        self.max_clients.store(settings.max_clients, Ordering::Relaxed);
+        self.tell.set(settings.tell);
+    }
+
+    /// More clients than this are refused.
+    pub(super) fn max_clients(&self) -> usize {
+        self.max_clients.load(Ordering::Relaxed)
+    }
+
+    /// What is told of clients.
+    pub(super) fn tell(&self) -> TellSettings {
+        self.tell.get()
+    }
+
+    /// As of the start: see [`Crowd::max_clients`] and [`Crowd::tell`] for what may have changed since.
     pub(super) fn settings(&self) -> &ListenSettings {
         &self.settings
     }

@@ -119,7 +119,7 @@ impl Relay {
         if !self.session_mode {
             self.mine.begin(&mut conn, &mut self.to_server);
         }
-        let tell = self.shard.crowd.settings().tell;
+        let tell = self.shard.crowd.tell();
         if self.cell.state.get() == ClientState::Waiting {
             tell.waited(self.cell.waiting_since.get(), &self.cell, &self.local);
         }

@@ -2,6 +2,7 @@
 //! when (`log.audit`), and who waited for long (`log.slow_checkout`).
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use humantime::format_rfc3339_micros;
@@ -49,6 +50,36 @@ impl TellSettings {
     /// A client has an upstream from now on; the line is written when what is returned is dropped.
     pub(super) fn holds(self, cell: &Rc<ClientCell>, conn: &Conn) -> Option<Box<Tenure>> {
         self.audit.then(|| Box::new(Tenure::new(cell.clone(), conn)))
+    }
+}
+
+/// The same, where it can be changed while others read it.
+#[derive(Debug)]
+pub(super) struct AtomicTell {
+    /// Nanoseconds.
+    slow_checkout: AtomicU64,
+    audit: AtomicBool,
+}
+
+impl AtomicTell {
+    pub(super) fn new(settings: TellSettings) -> Self {
+        let tell = Self { slow_checkout: AtomicU64::new(0), audit: AtomicBool::new(false) };
+        tell.set(settings);
+        tell
+    }
+
+    pub(super) fn set(&self, settings: TellSettings) {
+        let nanos = u64::try_from(settings.slow_checkout.as_nanos()).unwrap_or(u64::MAX);
+        self.slow_checkout.store(nanos, Ordering::Relaxed);
+        self.audit.store(settings.audit, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> TellSettings {
+        TellSettings {
+            slow_checkout: Duration::from_nanos(self.slow_checkout.load(Ordering::Relaxed)),
+            audit: self.audit.load(Ordering::Relaxed),
+        }
     }
 }
 

@@ -148,13 +148,13 @@ impl WatchedDatabase {
         let Self { pool, keeper } = self;
         let (keeper_counts, calls, events) = (keeper.counts(), keeper.calls().counts(), keeper.events());
         let keeper: KeeperSnapshot = keeper.snapshot();
-        let settings = pool.settings();
+        let (settings, limits) = (pool.settings(), pool.limits());
         let ids = keeper.generations.iter().map(|generation| generation.id);
         DatabaseSnapshot {
             name: settings.name.clone(),
             mode: settings.mode,
-            size: settings.size,
-            max_server_connections: settings.max_server_connections,
+            size: limits.size,
+            max_server_connections: limits.max_server_connections,
             connections: ids.map(|id| (id, pool.connections(id))).collect(),
             active: pool.active(),
             was_active: pool.was_active(),
