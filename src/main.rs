@@ -158,7 +158,7 @@ async fn serve(settings: Settings) -> ExitCode {
     };
     let name = tokio::select! {
         name = signals.next() => name,
-        () = proxy.quit_asked() => "quitquitquit",
+        name = proxy.quit_asked() => name,
     };
     tracing::info!(signal = name, "stopping: transactions may end, then every user is revoked");
     tokio::select! {

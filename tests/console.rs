@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // panicking is how a test fails, helpers included
 
+#[path = "console/commands.rs"]
+mod commands;
 #[path = "console/exporter.rs"]
 mod exporter;
+#[path = "console/rights.rs"]
+mod rights;
 mod support;
 mod wire_client;
 
@@ -27,9 +31,14 @@ struct House {
 
 impl House {
     async fn open() -> Result<Self, Missing> {
+        Self::open_with(&[]).await
+    }
+
+    /// With variables in the proxy's environment.
+    async fn open_with(env: &[(&str, &str)]) -> Result<Self, Missing> {
         let postgres = Postgres::start().await?;
         let (admin, config) = config(&postgres.admin_url(), postgres.port());
-        let proxy = Leasehold::run(&config).await;
+        let proxy = Leasehold::run_with(&config, env).await;
         let house = Self { proxy, postgres, _admin: admin };
         let console = house.console().await;
         let served = async || active(&console, "app").await.is_some();

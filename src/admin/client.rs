@@ -12,9 +12,11 @@ use pgwire::tokio::server::{PgWireMessageServerCodec, process_error, process_mes
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::codec::Framed;
 
+use super::clerk::Clerk;
 use super::command::Command;
 use super::desk::Desk;
 use super::frame::{self, Frame, FrameError};
+use super::rights::Origin;
 use super::{login, refusal};
 use crate::net::Stream;
 use crate::session::ConsoleClient;
@@ -34,6 +36,11 @@ pub(super) async fn serve(client: ConsoleClient, desk: Arc<Desk>) -> io::Result<
     let mut stream = stream.attach()?;
     stream.write_all(&welcome).await?;
     stream.flush().await?;
+    let origin = match address {
+        Some(_) => Origin::Tcp,
+        None => Origin::Unix(stream.peer_uid()),
+    };
+    let clerk = Arc::new(Clerk { desk: Arc::clone(&desk), origin });
 
     // A client on the Unix socket has no address; pgwire wants one and does nothing with it.
     let address = address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
@@ -56,7 +63,9 @@ pub(super) async fn serve(client: ConsoleClient, desk: Arc<Desk>) -> io::Result<
             Next::Left => return Ok(()),
             Next::Broken(why) => return say_last(socket.into_inner(), why).await,
         };
-        if let Err(error) = answer(&mut socket, message, &desk).await? {
+        // The end of a message that is answered, and flushed: Sync, or what is no part of the extended protocol.
+        let last = !message.is_extended_query() || matches!(message, PgWireFrontendMessage::Sync(_));
+        if let Err(error) = answer(&mut socket, message, &clerk).await? {
             let (error, extended) = *error;
             // The stream ends with it: closing only its write side would wait for the client.
             let fatal = error.is_fatal();
@@ -65,6 +74,9 @@ pub(super) async fn serve(client: ConsoleClient, desk: Arc<Desk>) -> io::Result<
                 return Ok(());
             }
         }
+        if last {
+            desk.orders.leave_if_asked();
+        }
     }
 }
 
@@ -72,7 +84,7 @@ pub(super) async fn serve(client: ConsoleClient, desk: Arc<Desk>) -> io::Result<
 async fn answer(
     socket: &mut Socket,
     message: PgWireFrontendMessage,
-    desk: &Arc<Desk>,
+    clerk: &Arc<Clerk>,
 ) -> io::Result<Result<(), Box<(PgWireError, bool)>>> {
     let nobody = Arc::new(NoopHandler);
     let extended = message.is_extended_query();
@@ -80,8 +92,8 @@ async fn answer(
         message,
         socket,
         Arc::clone(&nobody),
-        Arc::clone(desk),
-        Arc::clone(desk),
+        Arc::clone(clerk),
+        Arc::clone(clerk),
         Arc::clone(&nobody),
         nobody,
     );

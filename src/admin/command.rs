@@ -9,6 +9,22 @@ pub(super) enum Command {
     Show(Show),
     /// A new user now, for one database or for all.
     Rotate(Option<Name>),
+    /// The same, if the generation with this number is the active one.
+    Retire(u64, Option<Name>),
+    /// No server connections for clients until RESUME.
+    Pause(Option<Name>),
+    /// The end of a pause.
+    Resume(Option<Name>),
+    /// Server connections are opened anew.
+    Reconnect(Option<Name>),
+    /// New clients are refused.
+    Disable(Name),
+    /// New clients are let in again.
+    Enable(Name),
+    /// The end of the client with this number; the tag to answer with.
+    Kill(u64, &'static str),
+    /// The end of the process.
+    Shutdown,
     /// The value of a parameter that the login reported.
     Parameter(&'static str),
     /// `SELECT 1`, which pools send to see whether a connection lives.
@@ -120,6 +136,14 @@ impl Show {
 pub(super) const OTHERS: &[(&str, &str)] = &[
     ("ROTATE", "Issue a new user for every database now."),
     ("ROTATE database", "Issue a new user for one database now."),
+    ("RETIRE number [database]", "As ROTATE, if the generation with this number is the active one."),
+    ("PAUSE [database]", "Close every server connection once it is given back; clients wait."),
+    ("RESUME [database]", "End a pause."),
+    ("RECONNECT [database]", "Open server connections anew, each once it is given back."),
+    ("DISABLE database", "Refuse new clients."),
+    ("ENABLE database", "Let new clients in again."),
+    ("KILL client", "End the session of the client with this number; KILL_CLIENT is the same."),
+    ("SHUTDOWN [WAIT]", "End the process as SIGTERM does: transactions may end, users are revoked."),
 ];
 
 /// Parameters of the login that SHOW knows, with their values; drivers ask for some.
@@ -177,7 +201,24 @@ fn statement(tokens: &[Token]) -> Result<Command, ParseError> {
     match word.to_ascii_uppercase().as_str() {
         "SHOW" => show(rest),
         "HELP" => ends(rest, Command::Show(Show::Help)),
-        "ROTATE" => rotate(rest),
+        "ROTATE" => Ok(Command::Rotate(maybe_named(rest)?)),
+        "RETIRE" => {
+            let (number, rest) = number(rest)?;
+            Ok(Command::Retire(number, maybe_named(rest)?))
+        }
+        "PAUSE" => Ok(Command::Pause(maybe_named(rest)?)),
+        "RESUME" => Ok(Command::Resume(maybe_named(rest)?)),
+        "RECONNECT" => Ok(Command::Reconnect(maybe_named(rest)?)),
+        "DISABLE" => Ok(Command::Disable(named(rest)?)),
+        "ENABLE" => Ok(Command::Enable(named(rest)?)),
+        "KILL" => kill(rest, "KILL"),
+        "KILL_CLIENT" => kill(rest, "KILL_CLIENT"),
+        "SHUTDOWN" => match rest {
+            [wait, rest @ ..] if wait.is("WAIT") || wait.is("WAIT_FOR_SERVERS") => {
+                ends(rest, Command::Shutdown)
+            }
+            _ => ends(rest, Command::Shutdown),
+        },
         "SELECT" => select(rest),
         "BEGIN" | "START" => Ok(Command::Begin),
         "COMMIT" | "END" => Ok(Command::End("COMMIT")),
@@ -230,14 +271,82 @@ fn nearest(name: &str) -> Option<&'static str> {
     words.filter(|word| distance(word) <= 3 && distance(word) < word.len()).min_by_key(|word| distance(word))
 }
 
-fn rotate(rest: &[Token]) -> Result<Command, ParseError> {
-    let name = match rest.first() {
-        None => None,
-        Some(Token::Word(text)) => Some(Name { text: text.clone(), exact: false }),
-        Some(Token::Quoted(text)) => Some(Name { text: text.clone(), exact: true }),
-        Some(sign) => return Err(ParseError::Unexpected(sign.text())),
+/// A database, and nothing behind it.
+fn named(rest: &[Token]) -> Result<Name, ParseError> {
+    let (first, behind) = rest.split_first().ok_or(ParseError::Incomplete)?;
+    let name = match first {
+        Token::Word(text) => Name { text: text.clone(), exact: false },
+        Token::Quoted(text) => Name { text: text.clone(), exact: true },
+        sign @ Token::Sign(_) => return Err(ParseError::Unexpected(sign.text())),
     };
-    ends(rest.get(1..).unwrap_or_default(), Command::Rotate(name))
+    match behind.first() {
+        Some(token) => Err(ParseError::Unexpected(token.text())),
+        None => Ok(name),
+    }
+}
+
+/// A database or nothing, and nothing behind it.
+fn maybe_named(rest: &[Token]) -> Result<Option<Name>, ParseError> {
+    if rest.is_empty() { Ok(None) } else { named(rest).map(Some) }
+}
+
+/// A number, and what is behind it.
+fn number(rest: &[Token]) -> Result<(u64, &[Token]), ParseError> {
+    let (first, behind) = rest.split_first().ok_or(ParseError::Incomplete)?;
+    match first {
+        Token::Word(text) => {
+            let number = text.parse().map_err(|_| ParseError::Unexpected(text.clone()))?;
+            Ok((number, behind))
+        }
+        other => Err(ParseError::Unexpected(other.text())),
+    }
+}
+
+fn kill(rest: &[Token], tag: &'static str) -> Result<Command, ParseError> {
+    let (client, rest) = number(rest)?;
+    ends(rest, Command::Kill(client, tag))
+}
+
+impl Command {
+    /// Whether it changes something, so that not everybody may give it.
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            Self::Show(_)
+            | Self::Parameter(_)
+            | Self::SelectOne
+            | Self::SelectVersion
+            | Self::Begin
+            | Self::End(_)
+            | Self::Nothing(_) => false,
+            Self::Rotate(_)
+            | Self::Retire(..)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Reconnect(_)
+            | Self::Disable(_)
+            | Self::Enable(_)
+            | Self::Kill(..)
+            | Self::Shutdown => true,
+        }
+    }
+
+    /// The word that CommandComplete begins with.
+    pub(super) fn tag(&self) -> &'static str {
+        match self {
+            Self::Show(_) | Self::Parameter(_) => "SHOW",
+            Self::Rotate(_) => "ROTATE",
+            Self::Retire(..) => "RETIRE",
+            Self::Pause(_) => "PAUSE",
+            Self::Resume(_) => "RESUME",
+            Self::Reconnect(_) => "RECONNECT",
+            Self::Disable(_) => "DISABLE",
+            Self::Enable(_) => "ENABLE",
+            Self::Shutdown => "SHUTDOWN",
+            Self::SelectOne | Self::SelectVersion => "SELECT",
+            Self::Begin => "BEGIN",
+            Self::End(tag) | Self::Nothing(tag) | Self::Kill(_, tag) => tag,
+        }
+    }
 }
 
 fn select(rest: &[Token]) -> Result<Command, ParseError> {
@@ -287,6 +396,18 @@ mod tests {
             ("rotate App;", &[C::Rotate(name("App", false))]),
             ("ROTATE \"my db\"", &[C::Rotate(name("my db", true))]),
             ("ROTATE 'app'", &[C::Rotate(name("app", true))]),
+            ("RETIRE 3", &[C::Retire(3, None)]),
+            ("retire 3 app", &[C::Retire(3, name("app", false))]),
+            ("PAUSE; resume", &[C::Pause(None), C::Resume(None)]),
+            ("PAUSE app", &[C::Pause(name("app", false))]),
+            ("RECONNECT \"my db\"", &[C::Reconnect(name("my db", true))]),
+            ("DISABLE app", &[C::Disable(name("app", false).unwrap())]),
+            ("ENABLE 'app'", &[C::Enable(name("app", true).unwrap())]),
+            ("KILL 17", &[C::Kill(17, "KILL")]),
+            ("kill_client 17;", &[C::Kill(17, "KILL_CLIENT")]),
+            ("SHUTDOWN", &[C::Shutdown]),
+            ("shutdown wait", &[C::Shutdown]),
+            ("SHUTDOWN WAIT_FOR_SERVERS", &[C::Shutdown]),
             ("SHOW server_version", &[C::Parameter("server_version")]),
             ("SHOW \"datestyle\"", &[C::Parameter("DateStyle")]),
             ("SHOW TRANSACTION ISOLATION LEVEL", &[C::Parameter("transaction_isolation")]),
@@ -315,6 +436,16 @@ mod tests {
             ("SET", "syntax error at end of input"),
             ("SHOW POOLS now", "syntax error at or near \"now\""),
             ("ROTATE a b", "syntax error at or near \"b\""),
+            ("PAUSE a b", "syntax error at or near \"b\""),
+            ("DISABLE", "syntax error at end of input"),
+            ("KILL", "syntax error at end of input"),
+            ("KILL app", "syntax error at or near \"app\""),
+            ("KILL 1 2", "syntax error at or near \"2\""),
+            ("KILL -1", "syntax error at or near \"-1\""),
+            ("RETIRE app", "syntax error at or near \"app\""),
+            ("SHUTDOWN WAIT_FOR_CLIENTS", "syntax error at or near \"WAIT_FOR_CLIENTS\""),
+            ("SHUTDOWN WAIT now", "syntax error at or near \"now\""),
+            ("RELOAD", "\"RELOAD\" is not a command of Leasehold's console"),
             ("ROTATE = 1", "syntax error at or near \"=\""),
             ("(SHOW POOLS)", "syntax error at or near \"(\""),
             ("DROP TABLE x", "\"DROP\" is not a command of Leasehold's console"),

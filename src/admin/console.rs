@@ -1,19 +1,22 @@
 //! The console as the rest of the process knows it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::desk::Desk;
+use super::orders::{Managed, Orders};
+use super::rights::Rights;
 use super::settings::ShownSettings;
 use super::{client, refusal};
-use crate::credentials::Keeper;
-use crate::session::ConsoleClient;
+use crate::session::{ClientPort, ConsoleClient};
 use crate::snapshot::Watched;
 
 /// Clients of the console at a time: they are not counted against `max_clients`.
@@ -28,11 +31,19 @@ pub struct Console {
 }
 
 impl Console {
-    /// A console that shows what is watched, and rotates with these keepers, each with the name of
-    /// its database; `shown` are the settings in force.
+    /// A console that shows what is watched; `shown` are the settings in force. Commands reach these
+    /// databases and the clients behind these ports, and cancel `quit` to end the process.
     #[must_use]
-    pub fn new(watched: Arc<Watched>, keepers: Vec<(String, Keeper)>, shown: ShownSettings) -> Self {
-        Self { desk: Arc::new(Desk { watched, keepers, shown }) }
+    pub fn new(
+        watched: Arc<Watched>,
+        databases: Vec<Managed>,
+        clients: Vec<ClientPort>,
+        quit: CancellationToken,
+        rights: Rights,
+        shown: ShownSettings,
+    ) -> Self {
+        let orders = Orders { databases, clients, quit, leaving: AtomicBool::new(false) };
+        Self { desk: Arc::new(Desk { watched, orders, rights, shown }) }
     }
 
     /// Serves the clients that sessions hand over, on the current runtime, until every session's
@@ -61,7 +72,8 @@ impl Console {
 async fn serve(client: ConsoleClient, desk: Arc<Desk>) {
     let user = client.params.get("user").unwrap_or("").to_owned();
     debug!(%user, "console client in");
-    let end = Box::pin(client::serve(client, desk)).await;
+    let end = Box::pin(client::serve(client, Arc::clone(&desk))).await;
+    desk.orders.leave_if_asked();
     debug!(%user, error = end.err().map(|error| error.to_string()), "console client out");
 }
 

@@ -1,35 +1,29 @@
-//! What carries out commands: the handlers that pgwire calls.
+//! What carries out commands: who may is checked here.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use futures_util::Sink;
-use futures_util::future::join_all;
-use pgwire::api::portal::{Format, Portal};
-use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use pgwire::api::results::{FieldInfo, Response, Tag};
-use pgwire::api::stmt::QueryParser;
-use pgwire::api::store::PortalStore;
-use pgwire::api::{ClientInfo, ClientPortalStore, Type};
-use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
-use pgwire::messages::PgWireBackendMessage;
+use pgwire::api::portal::Format;
+use pgwire::api::results::{Response, Tag};
+use pgwire::error::PgWireResult;
 
-use super::command::{Command, Name, Show, parameter, parse, parse_one};
+use super::command::{Command, Show, parameter};
+use super::orders::Orders;
+use super::rights::{Origin, Rights};
 use super::settings::ShownSettings;
-use super::show::{Rotated, Sight, rotation, rotation_columns};
+use super::show::{Sight, rotation_columns};
 use super::table::{Column, Kind, Table, Value};
 use super::{answer, refusal};
-use crate::credentials::Keeper;
 use crate::snapshot::{Snapshot, Watched};
 
-/// Carries out commands; what pgwire calls.
+/// Carries out commands.
 #[derive(Debug)]
 pub(super) struct Desk {
     /// What tables are made from.
     pub(super) watched: Arc<Watched>,
-    /// Databases, and who keeps each in users.
-    pub(super) keepers: Vec<(String, Keeper)>,
+    /// What commands reach.
+    pub(super) orders: Orders,
+    /// Who may give them.
+    pub(super) rights: Rights,
     /// The settings in force.
     pub(super) shown: ShownSettings,
 }
@@ -40,29 +34,44 @@ const PARAMETER: &[Column] = &[Column { name: "setting", kind: Kind::Text, meani
 
 impl Command {
     /// The columns of its answer; none if it has no rows.
-    fn columns(&self) -> &'static [Column] {
+    pub(super) fn columns(&self) -> &'static [Column] {
         match self {
             Self::Show(show) => show.columns(),
-            Self::Rotate(_) => rotation_columns(),
+            Self::Rotate(_) | Self::Retire(..) => rotation_columns(),
             Self::Parameter(_) => PARAMETER,
             Self::SelectOne => ONE,
             Self::SelectVersion => VERSION,
-            Self::Begin | Self::End(_) | Self::Nothing(_) => &[],
+            Self::Begin
+            | Self::End(_)
+            | Self::Nothing(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Reconnect(_)
+            | Self::Disable(_)
+            | Self::Enable(_)
+            | Self::Kill(..)
+            | Self::Shutdown => &[],
         }
     }
 }
 
 impl Desk {
-    async fn run(&self, command: &Command, formats: &Format) -> PgWireResult<Response> {
+    /// Carries out one command of a client that comes from there.
+    pub(super) async fn run(
+        &self,
+        command: &Command,
+        formats: &Format,
+        origin: Origin,
+    ) -> PgWireResult<Response> {
+        if command.changes() {
+            self.rights.check(origin).map_err(|denied| refusal::raise(refusal::denied(denied)))?;
+            return self.order(command, formats).await;
+        }
         let single = |value| Table { columns: command.columns(), rows: vec![vec![value]] };
         match command {
             Command::Show(show) => {
                 let table = self.show(*show).await;
                 answer::rows(&table, "SHOW", formats)
-            }
-            Command::Rotate(name) => {
-                let table = self.rotate(name.as_ref()).await.map_err(refusal::raise)?;
-                answer::rows(&table, "ROTATE", formats)
             }
             Command::Parameter(name) => {
                 let value = Value::Text(parameter(name).map(str::to_owned));
@@ -76,8 +85,35 @@ impl Desk {
             }
             Command::Begin => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
             Command::End(tag) => Ok(Response::TransactionEnd(Tag::new(tag))),
-            Command::Nothing(tag) => Ok(Response::Execution(Tag::new(tag))),
+            other => Ok(Response::Execution(Tag::new(other.tag()))),
         }
+    }
+
+    async fn order(&self, command: &Command, formats: &Format) -> PgWireResult<Response> {
+        let orders = &self.orders;
+        let done = match command {
+            Command::Rotate(name) => {
+                let table = orders.rotate(name.as_ref()).await.map_err(refusal::raise)?;
+                return answer::rows(&table, command.tag(), formats);
+            }
+            Command::Retire(number, name) => {
+                let table = orders.retire(*number, name.as_ref()).await.map_err(refusal::raise)?;
+                return answer::rows(&table, command.tag(), formats);
+            }
+            Command::Pause(name) => orders.pause(name.as_ref()).await,
+            Command::Resume(name) => orders.resume(name.as_ref()),
+            Command::Reconnect(name) => orders.reconnect(name.as_ref()),
+            Command::Disable(name) => orders.disable(name, true),
+            Command::Enable(name) => orders.disable(name, false),
+            Command::Kill(client, _) => orders.kill(*client).await,
+            Command::Shutdown => {
+                orders.shutdown();
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        done.map_err(refusal::raise)?;
+        Ok(Response::Execution(Tag::new(command.tag())))
     }
 
     async fn show(&self, show: Show) -> Table {
@@ -90,122 +126,5 @@ impl Desk {
             _ => String::new(),
         };
         show.table(&Sight { view: &view, shown: &self.shown, status: &status })
-    }
-
-    async fn rotate(&self, name: Option<&Name>) -> Result<Table, ErrorInfo> {
-        let only = match name {
-            None => None,
-            Some(name) => Some(name.find(self.watched.names()).ok_or_else(|| {
-                let known: Vec<&str> = self.watched.names().collect();
-                refusal::unknown_database(&name.text, &known)
-            })?),
-        };
-        let meant = self.keepers.iter().filter(|(name, _)| only.is_none_or(|only| name == only));
-        let answers = meant.map(|(database, keeper)| async move {
-            let accepted = keeper.rotate().await;
-            tracing::info!(pool = %database, accepted, "rotation asked for at the console");
-            Rotated { database: database.clone(), accepted, stopping: keeper.snapshot().stopping }
-        });
-        Ok(rotation(join_all(answers).await))
-    }
-}
-
-#[async_trait]
-impl SimpleQueryHandler for Desk {
-    async fn do_query<C>(&self, _client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
-    where
-        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
-        C::PortalStore: PortalStore,
-        C::Error: Debug,
-        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
-    {
-        let commands = parse(query).map_err(|why| refusal::raise(refusal::not_understood(&why)))?;
-        if commands.is_empty() {
-            return Ok(vec![Response::EmptyQuery]);
-        }
-        let mut answers = Vec::with_capacity(commands.len());
-        for command in &commands {
-            match self.run(command, &Format::UnifiedText).await {
-                Ok(answer) => answers.push(answer),
-                // What was done before it is answered; what comes behind it is not done.
-                Err(PgWireError::UserError(info)) => {
-                    answers.push(Response::Error(info));
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(answers)
-    }
-}
-
-#[async_trait]
-impl ExtendedQueryHandler for Desk {
-    type Statement = Command;
-    type QueryParser = Reader;
-
-    fn query_parser(&self) -> Arc<Reader> {
-        Arc::new(Reader)
-    }
-
-    async fn do_query<C>(
-        &self,
-        _client: &mut C,
-        portal: &Portal<Command>,
-        _max_rows: usize,
-    ) -> PgWireResult<Response>
-    where
-        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
-        C::PortalStore: PortalStore<Statement = Command>,
-        C::Error: Debug,
-        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
-    {
-        let command = &portal.statement.statement;
-        if portal.parameter_len() > 0 {
-            return Err(refusal::raise(refusal::parameters(portal.parameter_len())));
-        }
-        let columns = command.columns().len();
-        if let Format::Individual(codes) = &portal.result_column_format
-            && codes.len() != columns
-        {
-            return Err(refusal::raise(refusal::formats(codes.len(), columns)));
-        }
-        self.run(command, &portal.result_column_format).await
-    }
-}
-
-/// Prepares statements.
-#[derive(Debug)]
-pub(super) struct Reader;
-
-#[async_trait]
-impl QueryParser for Reader {
-    type Statement = Command;
-
-    async fn parse_sql<C>(
-        &self,
-        _client: &C,
-        sql: &str,
-        types: &[Option<Type>],
-    ) -> PgWireResult<Option<Command>>
-    where
-        C: ClientInfo + Unpin + Send + Sync,
-    {
-        if !types.is_empty() {
-            return Err(refusal::raise(refusal::parameters(types.len())));
-        }
-        parse_one(sql).map_err(|why| refusal::raise(refusal::not_understood(&why)))
-    }
-
-    fn get_parameter_types(&self, _statement: &Command) -> PgWireResult<Vec<Type>> {
-        Ok(Vec::new())
-    }
-
-    fn get_result_schema(
-        &self,
-        statement: &Command,
-        formats: Option<&Format>,
-    ) -> PgWireResult<Vec<FieldInfo>> {
-        Ok(answer::fields(statement.columns(), formats.unwrap_or(&Format::UnifiedText)))
     }
 }

@@ -5,6 +5,7 @@ use pgwire::error::{ErrorInfo, PgWireError};
 
 use super::command::{OTHERS, ParseError, Show};
 use super::frame::FrameError;
+use super::rights::Denied;
 use crate::wire::{ErrorFields, Severity};
 
 fn error(sqlstate: &str, message: String) -> ErrorInfo {
@@ -37,7 +38,70 @@ fn commands() -> String {
 pub(super) fn unknown_database(name: &str, known: &[&str]) -> ErrorInfo {
     let mut info = error("3D000", format!("database \"{name}\" does not exist"));
     info.detail = Some(format!("Leasehold knows these databases: {}.", known.join(", ")));
-    info.hint = Some("ROTATE without a name is for all of them.".to_owned());
+    info.hint = Some("A command without a name is for all of them.".to_owned());
+    info
+}
+
+pub(super) fn denied(denied: Denied) -> ErrorInfo {
+    let mut info = error("42501", "permission denied to change anything at Leasehold's console".to_owned());
+    match denied {
+        Denied::Tcp => {
+            info.detail = Some("Over TCP nobody says who it is; SHOW is allowed.".to_owned());
+            info.hint = Some(
+                "Connect by the Unix socket (listen.unix_dir) as one of console.admin_uids, or set \
+                 console.tcp_commands = true."
+                    .to_owned(),
+            );
+        }
+        Denied::User(uid) => {
+            let who =
+                uid.map_or_else(|| "This client".to_owned(), |uid| format!("The user with number {uid}"));
+            info.detail = Some(format!("{who} is none of console.admin_uids; SHOW is allowed."));
+            info.hint = Some("Connect as one of them, or add this user to console.admin_uids.".to_owned());
+        }
+    }
+    info
+}
+
+/// In PgBouncer's words, which its tools look for.
+pub(super) fn already_paused() -> ErrorInfo {
+    error("55000", "already suspended/paused".to_owned())
+}
+
+/// In PgBouncer's words.
+pub(super) fn not_paused(database: Option<&str>) -> ErrorInfo {
+    let message = match database {
+        Some(name) => format!("database {name} is not paused"),
+        None => "pooler is not paused/suspended".to_owned(),
+    };
+    error("55000", message)
+}
+
+pub(super) fn resumed_meanwhile() -> ErrorInfo {
+    error("57014", "RESUME came before every server connection was given back".to_owned())
+}
+
+/// In PgBouncer's words.
+pub(super) fn no_such_client(id: u64) -> ErrorInfo {
+    let mut info = error("42704", "client not found".to_owned());
+    info.detail = Some(format!("No client has number {id}."));
+    info.hint = Some("SHOW CLIENTS has the numbers in its column id.".to_owned());
+    info
+}
+
+pub(super) fn which_database() -> ErrorInfo {
+    let mut info = error("42601", "RETIRE needs a database: there are several".to_owned());
+    info.hint = Some("Write RETIRE number database.".to_owned());
+    info
+}
+
+pub(super) fn not_active(number: u64, database: &str, active: Option<u64>) -> ErrorInfo {
+    let message = format!("generation {number} is not the active one of database \"{database}\"");
+    let mut info = error("55000", message);
+    info.detail = Some(match active {
+        Some(active) => format!("Generation {active} is."),
+        None => "None is.".to_owned(),
+    });
     info
 }
 

@@ -31,3 +31,12 @@ impl ShownSettings {
         self.rows.iter().find(|row| row.key == key)
     }
 }
+
+/// Who may give commands that change something (`[console]`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsoleSettings {
+    /// Users of this host by number or name; `None`: root and the user that the program runs as.
+    pub admin_uids: Option<Vec<String>>,
+    /// Everybody who reaches the console over TCP may.
+    pub tcp_commands: bool,
+}

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Settings;
-use crate::admin::{Console, ShownSettings};
+use crate::admin::{Console, Managed, Rights, UnknownUser};
 use crate::cancel::Cancels;
 use crate::credentials::{
     Fleet, Keeper, KeeperSnapshot, LocalSource, RotationSettings, Source, SourceError, SourceSettings,
@@ -56,6 +56,9 @@ pub enum StartError {
         /// What is wrong.
         source: SourceError,
     },
+    /// The console's administrators cannot be told.
+    #[error(transparent)]
+    Console(#[from] UnknownUser),
     /// A database uses Vault, but there are no settings for it.
     #[error(
         "database {database:?} takes its users from Vault, but [vault] is missing: set vault.address or VAULT_ADDR"
@@ -84,6 +87,8 @@ pub struct Proxy {
     http: Option<(SocketAddr, tokio::task::JoinHandle<()>)>,
     /// Cancelled when somebody asks for the end by HTTP.
     quit: CancellationToken,
+    /// Cancelled when somebody asks for it at the console.
+    shutdown: CancellationToken,
     shutdown_timeout: Duration,
     console: tokio::task::JoinHandle<()>,
 }
@@ -94,6 +99,12 @@ struct Database {
     keeper: Keeper,
 }
 
+impl Database {
+    fn managed(&self) -> Managed {
+        Managed { pool: self.pool.clone(), keeper: self.keeper.clone() }
+    }
+}
+
 impl Proxy {
     /// Binds the listeners, starts the data threads and asks for the first users; does not
     /// wait for them. The keepers and the console run on the current runtime.
@@ -102,6 +113,7 @@ impl Proxy {
     /// [`StartError`]; nothing is left running then.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let threads = settings.threads.clamp(1, MOST_THREADS);
+        let rights = Rights::on_this_host(&settings.console)?;
         let listeners = Listeners::bind(&settings.listen)?;
         let tcp = listeners.tcp_addr();
         let http = BoundHttp::bind(&settings.http)?;
@@ -129,8 +141,16 @@ impl Proxy {
 
         let (databases, keepers) = start_keepers(issuers, &settings.rotation);
         let watched = watch(&databases, &shards, &clients);
-        let console = tokio::spawn(make_console(&watched, &databases, settings.shown).serve(console_clients));
-        let quit = CancellationToken::new();
+        let (quit, shutdown) = (CancellationToken::new(), CancellationToken::new());
+        let console = Console::new(
+            watched.clone(),
+            databases.iter().map(Database::managed).collect(),
+            clients.clone(),
+            shutdown.clone(),
+            rights,
+            settings.shown,
+        );
+        let console = tokio::spawn(console.serve(console_clients));
         let http = http.map(|bound| serve_http(bound, &watched, &quit));
         let accepting = listeners.start(&clients, &crowd)?;
         info!(
@@ -152,6 +172,7 @@ impl Proxy {
             tcp,
             http,
             quit,
+            shutdown,
             shutdown_timeout: settings.shutdown_timeout,
             console,
         })
@@ -169,9 +190,13 @@ impl Proxy {
         self.http.as_ref().map(|(address, _)| *address)
     }
 
-    /// Resolves when somebody asks for the end by HTTP: call [`Proxy::stop`] then. Cancel safe.
-    pub async fn quit_asked(&self) {
-        self.quit.cancelled().await;
+    /// Resolves when somebody asks for the end by HTTP or at the console, and says which: call
+    /// [`Proxy::stop`] then. Cancel safe.
+    pub async fn quit_asked(&self) -> &'static str {
+        tokio::select! {
+            () = self.quit.cancelled() => "quitquitquit",
+            () = self.shutdown.cancelled() => "SHUTDOWN",
+        }
     }
 
     /// The users of one database.
@@ -288,11 +313,6 @@ fn serve_http(
 ) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let server = HttpServer::new(watched.clone(), quit.clone());
     (bound.address(), tokio::spawn(server.serve(bound)))
-}
-
-fn make_console(watched: &Arc<Watched>, databases: &[Database], shown: ShownSettings) -> Console {
-    let keeper = |database: &Database| (database.pool.settings().name.clone(), database.keeper.clone());
-    Console::new(watched.clone(), databases.iter().map(keeper).collect(), shown)
 }
 
 fn start_thread(index: usize, plan: ShardPlan) -> io::Result<JoinHandle<()>> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::admin::ShownSettings;
+use crate::admin::{ConsoleSettings, ShownSettings};
 use crate::credentials::{CredentialsSettings, RotationSettings, VaultSettings};
 use crate::http::HttpSettings;
 use crate::pool::PoolSettings;
@@ -16,6 +16,8 @@ pub struct Settings {
     pub listen: ListenSettings,
     /// Where probes and people look in.
     pub http: HttpSettings,
+    /// Who may give commands at the console.
+    pub console: ConsoleSettings,
     /// Vault, if any database uses it.
     pub vault: Option<VaultSettings>,
     /// The pools and where each gets its users.

@@ -32,6 +32,7 @@ fn report<'l>(loaded: &'l Loaded, host: &dyn Host) -> Report<'l> {
     general(&mut report, host);
     listen(&mut report, host);
     http(&mut report);
+    console(&mut report);
     if let Some(vault) = &loaded.settings.vault {
         explain_vault(&mut report, vault);
     }
@@ -107,6 +108,26 @@ fn http(report: &mut Report<'_>) {
         }
         None => report.item("http.listen", "none", "No HTTP: no probes and no status."),
     }
+}
+
+fn console(report: &mut Report<'_>) {
+    let console = &report.loaded.settings.console;
+    report.heading("console");
+    let (who, meaning) = match &console.admin_uids {
+        None => ("root and our own".to_owned(), "root and the user that the program runs as"),
+        Some(named) if named.is_empty() => ("[]".to_owned(), "nobody"),
+        Some(named) => (named.join(", "), "these users"),
+    };
+    report.item(
+        "console.admin_uids",
+        who,
+        format!("By the Unix socket {meaning} may give commands that change something."),
+    );
+    let said = match console.tcp_commands {
+        true => "Every program that reaches the TCP listener may give commands too.",
+        false => "Over TCP the console only shows.",
+    };
+    report.item("console.tcp_commands", console.tcp_commands, said);
 }
 
 fn listen_tcp(report: &mut Report<'_>, tcp: Option<SocketAddr>) {

@@ -66,6 +66,18 @@ pub const KEYS: &[Key] = &[
         "How much text of prepared statements all clients of transaction mode may have; one client a sixteenth.",
     ),
     key("http.listen", "address:port", "", "Address for probes and status over HTTP; absent: no HTTP."),
+    key(
+        "console.admin_uids",
+        "list",
+        "root and our own",
+        "Users of this host, by number or name, who may give commands at the console by the Unix socket.",
+    ),
+    key(
+        "console.tcp_commands",
+        "true | false",
+        "false",
+        "Whether everybody who reaches the console over TCP may give commands; SHOW is always allowed.",
+    ),
     key("vault.address", "URL", "VAULT_ADDR", "Where Vault or OpenBao answers."),
     key("vault.namespace", "text", "VAULT_NAMESPACE", "Namespace of every request; empty: none."),
     key("vault.ca_file", "file", "VAULT_CACERT", "CA certificates (PEM) trusted instead of the system's."),

@@ -8,6 +8,7 @@
 
 mod auth;
 mod auth_cloud;
+mod console;
 mod credentials;
 mod databases;
 mod environment;
@@ -99,6 +100,7 @@ fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &
     let (log, tell) = log::read(&root.below("log"), findings);
     Settings {
         listen: ListenSettings { tell, ..listen::read(&root.below("listen"), findings) },
+        console: console::read(&root.below("console"), findings),
         http: http::read(&root.below("http"), findings),
         vault: vault::read(&root.below("vault"), &environment, state_dir.as_deref(), uses_vault, findings),
         databases: databases::read(&databases, &named, findings),

@@ -39,6 +39,10 @@ pub(super) struct Reason {
 pub(super) enum Word {
     /// The proxy is about to end.
     Stopping,
+    /// PAUSE holds.
+    Paused,
+    /// DISABLE holds.
+    Disabled,
     /// No user is active.
     NoUser,
     /// The server cannot be reached, or lets nobody in.
@@ -96,6 +100,15 @@ pub(super) fn ready(snapshot: &Snapshot, now: Moment) -> Verdict {
 fn risk(stopping: bool, database: &DatabaseSnapshot, now: Moment) -> Option<Reason> {
     if stopping || database.keeper.stopping {
         return Some(about(database, Word::Stopping, "the proxy is stopping".to_owned()));
+    }
+    // On purpose, but no client that comes now is served: traffic belongs elsewhere.
+    if database.paused {
+        let detail = "paused at the console: clients wait until RESUME";
+        return Some(about(database, Word::Paused, detail.to_owned()));
+    }
+    if database.disabled {
+        let detail = "disabled at the console: new clients are refused until ENABLE";
+        return Some(about(database, Word::Disabled, detail.to_owned()));
     }
     let Some(active) = database.active_generation().filter(|_| database.active.is_some()) else {
         return Some(no_user(database));
@@ -157,6 +170,8 @@ mod tests {
             active: Some(GenerationId::FIRST),
             was_active: true,
             connections: std::collections::BTreeMap::new(),
+            paused: false,
+            disabled: false,
             trouble: None,
         }
     }
@@ -303,6 +318,20 @@ mod tests {
             let found: Vec<_> = verdict.reasons.iter().map(|r| (r.thread.unwrap(), r.reason)).collect();
             assert_eq!((found.as_slice(), verdict.ok), (*expected, expected.is_empty()));
         }
+    }
+
+    #[test]
+    fn what_an_operator_stopped_is_not_ready_whatever_else_is_wrong() {
+        let mut changed = database("a");
+        changed.keeper.server_error = Some("away".into());
+        changed.disabled = true;
+        let words = |database: &DatabaseSnapshot| {
+            let verdict = ready(&with(vec![database.clone()]), second(1));
+            verdict.reasons.iter().map(|reason| reason.reason).collect::<Vec<_>>()
+        };
+        assert_eq!(words(&changed), [Word::Disabled]);
+        changed.paused = true;
+        assert_eq!(words(&changed), [Word::Paused]);
     }
 
     #[test]

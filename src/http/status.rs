@@ -44,6 +44,8 @@ struct Database {
     source: &'static str,
     pool_mode: &'static str,
     active_generation: Option<u64>,
+    paused: bool,
+    disabled: bool,
     next_user_in_seconds: Option<f64>,
     failures: u32,
     last_error: Option<String>,
@@ -126,6 +128,8 @@ impl Database {
                 PoolMode::Session => "session",
             },
             active_generation: database.active.map(|id| id.number()),
+            paused: database.paused,
+            disabled: database.disabled,
             next_user_in_seconds: keeper
                 .next_issue
                 .map(|at| milliseconds(snapshot.now.boot.until(at).as_secs_f64())),
@@ -220,6 +224,8 @@ mod tests {
             active: Some(GenerationId::FIRST),
             was_active: true,
             connections: BTreeMap::from([(GenerationId::FIRST, 4)]),
+            paused: false,
+            disabled: false,
             trouble: None,
         };
         let mut snapshot = Snapshot { databases: vec![database], silent: vec![1], ..Snapshot::empty() };

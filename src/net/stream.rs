@@ -104,6 +104,16 @@ impl Stream {
         .await
     }
 
+    /// The user id of the process at the other end of a Unix socket, as it was when that connected
+    /// (unix(7), `SO_PEERCRED`); `None` over TCP.
+    #[must_use]
+    pub fn peer_uid(&self) -> Option<u32> {
+        match &self.socket {
+            Socket::Unix(socket) => socket.peer_cred().ok().map(|peer| peer.uid()),
+            _ => None,
+        }
+    }
+
     /// Whether TLS is on.
     #[must_use]
     pub fn is_tls(&self) -> bool {

@@ -10,6 +10,7 @@ use std::task::Waker;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::gate::{Era, Standing};
 use super::prepared::Prepared;
 use super::profile::Profile;
 use super::slot::Slot;
@@ -48,6 +49,8 @@ pub struct ServerRow {
     pub prepared: usize,
     /// CancelRequests for it that are on their way.
     pub cancels: u32,
+    /// It is closed once it is given back: the pool is paused, or was told to reconnect.
+    pub outdated: bool,
 }
 
 /// A connection, owned by whoever uses it.
@@ -109,6 +112,11 @@ impl Conn {
         prepared.unnamed = None;
         let (stream, answer) = simple_query(stream, sql).await;
         (stream.map(|stream| Self { stream, dressed, prepared, key, params, tethered, slot }), answer)
+    }
+
+    /// Whether it may go to a client.
+    pub(super) fn is_wanted(&self, standing: Standing) -> bool {
+        standing.hands_out(self.slot.generation().id(), self.slot.era())
     }
 
     pub(super) fn tether(&self) -> &Rc<Tether> {
@@ -175,6 +183,7 @@ pub(super) struct Tether {
     pub(super) peer: Peer,
     pub(super) cancel: Option<CancelKey>,
     pub(super) generation: Arc<Generation>,
+    era: Era,
     pub(super) opened: Instant,
     number: u64,
     tls: Option<&'static str>,
@@ -226,7 +235,7 @@ impl Tether {
         self.cancels.get() > 0
     }
 
-    pub(super) fn row(&self) -> ServerRow {
+    pub(super) fn row(&self, standing: Standing) -> ServerRow {
         ServerRow {
             number: self.number,
             generation: self.generation.id(),
@@ -238,6 +247,7 @@ impl Tether {
             tls: self.tls,
             prepared: self.prepared.get(),
             cancels: self.cancels.get(),
+            outdated: standing.is_paused() || standing.era() != self.era,
         }
     }
 }
@@ -266,6 +276,7 @@ impl Registry {
             peer,
             cancel,
             generation: slot.generation().clone(),
+            era: slot.era(),
             opened,
             number,
             tls: stream.tls_version(),

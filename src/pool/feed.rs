@@ -49,7 +49,7 @@ impl LocalPool {
                 return;
             }
             let Some(key) = self.places.borrow().wanted(dialling) else { return };
-            let slot = self.seen.get().and_then(|id| self.pool.take_slot(id, self.shard));
+            let slot = self.seen.get().serving().and_then(|id| self.pool.take_slot(id, self.shard));
             if let Some(slot) = slot {
                 self.open(slot, key);
             } else if !self.sacrifice(&key) {
@@ -61,7 +61,7 @@ impl LocalPool {
 
     /// All connections that there may be are open.
     fn call_for_help(self: &Rc<Self>) {
-        if self.seen.get().is_some() {
+        if self.seen.get().serving().is_some() {
             let now = Instant::now();
             let (waited, waiting) = (self.places.borrow().longest_wait(now), self.places.borrow().len());
             if let Some(waited) = waited.filter(|waited| *waited >= SATURATED_AFTER) {
@@ -210,6 +210,7 @@ impl LocalPool {
             left.set(rest);
             match self.dial(slot, Arc::default()).await {
                 Ok(conn) if self.pool.active() == Some(id) => self.arrive(conn),
+                Ok(conn) if self.pool.is_paused() => conn.close(),
                 Ok(conn) => self.warm.borrow_mut().push(conn),
                 Err(error) => {
                     warn!(pool = %self.pool.settings().name, generation = %id, %error, "warming failed");

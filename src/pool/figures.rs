@@ -31,6 +31,7 @@ impl LocalPool {
     }
 
     pub(super) fn servers(&self) -> Vec<ServerRow> {
-        self.registry.all().iter().map(|tether| tether.row()).collect()
+        let standing = self.pool.standing();
+        self.registry.all().iter().map(|tether| tether.row(standing)).collect()
     }
 }

@@ -19,6 +19,9 @@ impl Fleet for Pool {
             self.say_no(said);
             return Err(error);
         }
+        if self.is_paused() {
+            self.watch.close(generation.id());
+        }
         self.ledger().admit(generation);
         Ok(())
     }
@@ -84,13 +87,22 @@ impl Fleet for Pool {
     }
 
     async fn survey(&self, users: &[String], patience: Duration) -> Result<Vec<UserState>, SurveyError> {
+        if self.is_paused() {
+            return Err(SurveyError { message: "the database is paused: nothing is asked of it".into() });
+        }
         let generation = self.active().and_then(|id| self.generation(id));
         let Some(generation) = generation else {
             return Err(SurveyError { message: "no user is active to ask with".into() });
         };
-        timeout(patience, self.watch.survey(self.target(), &generation, users)).await.unwrap_or_else(|_| {
+        let asked = self.watch.survey(self.target(), &generation, users);
+        let answer = timeout(patience, asked).await.unwrap_or_else(|_| {
             Err(SurveyError { message: format!("no answer within {} s", patience.as_secs_f64()) })
-        })
+        });
+        if self.is_paused() {
+            // Paused meanwhile: nothing of ours is to stay connected.
+            self.watch.close(generation.id());
+        }
+        answer
     }
 
     async fn suspicion(&self) {

@@ -95,6 +95,11 @@ impl Ledger {
         self.generations.get(&id).map_or(0, |entry| entry.open)
     }
 
+    /// Whether there is no connection at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
     /// A known generation.
     pub(super) fn generation(&self, id: GenerationId) -> Option<Arc<Generation>> {
         self.generations.get(&id).map(|entry| entry.generation.clone())

@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::classes::ErrorClasses;
 use super::conn::{CancelDone, ClientId, Conn, DetachedConn, Registry, Tether};
+use super::gate::Standing;
 use super::hunger::{Sight, gives};
 use super::message::ShardMessage;
 use super::places::{CheckoutError, Places};
@@ -51,8 +52,10 @@ pub struct LocalPool {
     pub(super) hungry: Cell<bool>,
     /// Waiting clients are being watched for standing still.
     pub(super) patient: Cell<bool>,
-    /// The generation that `idle` belongs to.
-    pub(super) seen: Cell<Option<GenerationId>>,
+    /// What was read last: `idle` is what may be handed out by it.
+    pub(super) seen: Cell<Standing>,
+    /// Until when the pool was paused: nobody's wait counts before that.
+    pub(super) paused_until: Cell<Option<Instant>>,
     /// The most connections that clients held at once since the last switch.
     pub(super) most_used: Cell<usize>,
     pub(super) checkouts: Cell<u64>,
@@ -108,7 +111,8 @@ impl LocalPool {
             pausing: Cell::new(false),
             hungry: Cell::new(false),
             patient: Cell::new(false),
-            seen: Cell::new(None),
+            seen: Cell::default(),
+            paused_until: Cell::new(None),
             most_used: Cell::new(0),
             checkouts: Cell::new(0),
             queries: Cell::new(0),
@@ -197,7 +201,7 @@ impl LocalPool {
         conn.tether().release();
         conn.dressed = Arc::default();
         conn.prepared.clear();
-        if self.pool.active() != Some(conn.generation().id()) {
+        if !conn.is_wanted(self.pool.standing()) {
             conn.close();
             return;
         }
@@ -263,7 +267,7 @@ impl LocalPool {
     /// A free connection: to another shard that is worse off, to the oldest waiting client, or idle.
     pub(super) fn arrive(self: &Rc<Self>, conn: Conn) {
         self.follow_active();
-        if self.seen.get() != Some(conn.generation().id()) {
+        if !conn.is_wanted(self.seen.get()) {
             conn.close();
             self.feed();
             return;
@@ -315,16 +319,18 @@ impl LocalPool {
 
     /// Takes over what another thread made active: warm connections become the idle ones.
     pub(super) fn follow_active(&self) {
-        let active = self.pool.active();
-        if self.seen.get() == active {
+        let now = self.pool.standing();
+        if self.seen.get() == now {
             return;
         }
-        self.seen.set(active);
+        self.seen.set(now);
         self.most_used.set(0);
-        let stays = |conn: &Conn| Some(conn.generation().id()) == active;
-        let old: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| !stays(conn)).collect();
-        let ready: Vec<Conn> = self.warm.borrow_mut().extract_if(.., |conn| stays(conn)).collect();
+        let mut old: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| !conn.is_wanted(now)).collect();
+        let ready: Vec<Conn> = self.warm.borrow_mut().extract_if(.., |conn| conn.is_wanted(now)).collect();
         self.idle.borrow_mut().extend(ready);
+        if now.is_paused() {
+            old.append(&mut self.warm.borrow_mut());
+        }
         old.into_iter().for_each(Conn::close);
     }
 
@@ -419,8 +425,11 @@ impl LocalPool {
 
     /// What needs no haste: clients that waited too long, idle connections that the server closed.
     pub(super) fn tick(self: &Rc<Self>) {
-        let limit = self.pool.limits().checkout_timeout;
-        let expired = self.places.borrow_mut().expired(Instant::now(), limit);
+        let (limit, now) = (self.pool.limits().checkout_timeout, Instant::now());
+        if self.pool.is_paused() {
+            self.paused_until.set(Some(now));
+        }
+        let expired = self.places.borrow_mut().expired(now, limit, self.paused_until.get());
         for (owner, waited) in expired {
             let trouble = self.pool.trouble();
             self.timeouts.set(self.timeouts.get().wrapping_add(1));

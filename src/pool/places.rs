@@ -92,11 +92,17 @@ impl<P> Places<P> {
         self.queue.get(nth).map(|place| place.key.clone())
     }
 
-    /// Those who have waited for longer than `limit`, oldest first.
-    pub(super) fn expired(&mut self, now: Instant, limit: Duration) -> Vec<(P, Duration)> {
+    /// Those who have waited for longer than `limit`, oldest first; no wait counts before `from`.
+    pub(super) fn expired(
+        &mut self,
+        now: Instant,
+        limit: Duration,
+        from: Option<Instant>,
+    ) -> Vec<(P, Duration)> {
         let mut out = Vec::new();
         while let Some(place) = self.queue.front() {
-            let waited = now.saturating_duration_since(place.since);
+            let since = from.map_or(place.since, |from| place.since.max(from));
+            let waited = now.saturating_duration_since(since);
             if waited < limit {
                 break;
             }
@@ -136,7 +142,10 @@ mod tests {
         let start = Instant::now();
         places.join(profile("a"), start, 1);
         places.join(profile("a"), start + Duration::from_secs(2), 2);
-        let expired = places.expired(start + Duration::from_secs(3), Duration::from_secs(3));
+        // Paused until a second ago.
+        let (now, limit) = (start + Duration::from_secs(3), Duration::from_secs(3));
+        assert_eq!(places.expired(now, limit, Some(start + Duration::from_secs(2))), []);
+        let expired = places.expired(now, limit, None);
         assert_eq!(expired, [(1, Duration::from_secs(3))]);
         assert_eq!(places.len(), 1);
         let longest = places.longest_wait(start + Duration::from_secs(7));

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::gate::{Gate, Standing};
 use super::ledger::Ledger;
 use super::limits::{AtomicLimits, Limits};
 use super::message::{ShardMessage, ShardPort};
@@ -42,8 +43,10 @@ pub struct Pool {
     index: usize,
     target: Target,
     ports: Vec<ShardPort>,
-    /// Number of the active generation; 0: none. All that a checkout reads.
-    active: AtomicU64,
+    /// All that a checkout reads.
+    pub(super) gate: Gate,
+    /// New clients are refused.
+    disabled: AtomicBool,
     was_active: AtomicBool,
     /// Connections opened so far.
     opened: AtomicU64,
@@ -76,7 +79,8 @@ impl Pool {
             index,
             target,
             ports,
-            active: AtomicU64::new(0),
+            gate: Gate::default(),
+            disabled: AtomicBool::new(false),
             was_active: AtomicBool::new(false),
             opened: AtomicU64::new(0),
             hungry: AtomicU64::new(0),
@@ -130,14 +134,33 @@ impl Pool {
         self.was_active.load(Ordering::Acquire)
     }
 
-    /// The active generation's id.
+    /// The generation whose connections clients get; `None` while paused too.
     #[inline]
     #[must_use]
     pub fn active(&self) -> Option<GenerationId> {
-        match self.active.load(Ordering::Acquire) {
-            0 => None,
-            number => Some(GenerationId::from_number(number)),
-        }
+        self.gate.read().serving()
+    }
+
+    /// The active generation, paused or not.
+    #[must_use]
+    pub fn chosen(&self) -> Option<GenerationId> {
+        self.gate.read().chosen()
+    }
+
+    #[inline]
+    pub(super) fn standing(&self) -> Standing {
+        self.gate.read()
+    }
+
+    /// Whether new clients are refused.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.disabled.load(Ordering::Acquire)
+    }
+
+    /// Refuses new clients, or takes them again; those who are connected go on.
+    pub fn set_disabled(&self, disabled: bool) {
+        self.disabled.store(disabled, Ordering::Release);
     }
 
     /// A generation by id, while it is known.
@@ -179,13 +202,13 @@ impl Pool {
         let mut verdict = self.verdict.subscribe();
         let said_no = matches!(*verdict.borrow_and_update(), Verdict::No(_));
         self.wish.notify_one();
-        if !said_no || self.active().is_some() {
+        if !said_no || self.chosen().is_some() {
             return None;
         }
         let within = ANSWERED_WITHIN.saturating_add(self.settings.upstream.connect_timeout);
         let _ = timeout(within, verdict.changed()).await;
         match &*verdict.borrow() {
-            Verdict::No(said) if self.active().is_none() => said.clone(),
+            Verdict::No(said) if self.chosen().is_none() => said.clone(),
             _ => None,
         }
     }
@@ -201,7 +224,7 @@ impl Pool {
     }
 
     pub(super) fn set_active(&self, id: Option<GenerationId>) {
-        self.active.store(id.map_or(0, GenerationId::number), Ordering::Release);
+        self.gate.choose(id);
         if id.is_some() {
             self.was_active.store(true, Ordering::Release);
         }
@@ -209,13 +232,15 @@ impl Pool {
 
     /// Stops being active only if this is the active one.
     pub(super) fn unset_active(&self, id: GenerationId) {
-        let _ = self.active.compare_exchange(id.number(), 0, Ordering::AcqRel, Ordering::Acquire);
+        self.gate.unchoose(id);
     }
 
     /// A place for one more connection of `id` on `shard`.
     pub(super) fn take_slot(self: &Arc<Self>, id: GenerationId, shard: usize) -> Option<Slot> {
+        // Read first: what is dialled while another era begins is of the earlier one.
+        let era = self.standing().era();
         let generation = self.ledger().take(id, shard)?;
-        Some(Slot::new(self.clone(), generation, shard))
+        Some(Slot::new(self.clone(), generation, era, shard))
     }
 
     pub(super) fn broadcast(&self, mut message: impl FnMut() -> ShardMessage) {

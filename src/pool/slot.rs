@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::gate::Era;
 use crate::credentials::{Generation, GenerationId};
 
 /// Who lets the places for connections: [`Pool`](super::Pool), which lies above.
@@ -18,18 +19,24 @@ pub(super) trait Landlord: fmt::Debug + Send + Sync {
 }
 
 /// The right to one connection of one generation: dropping it gives the place
-/// back. The generation is stamped here, before anything is dialled.
+/// back. Generation and era are stamped here, before anything is dialled.
 #[derive(Debug)]
 pub(super) struct Slot {
     landlord: Arc<dyn Landlord>,
     generation: Arc<Generation>,
+    era: Era,
     shard: usize,
 }
 
 impl Slot {
     /// A place on `shard` that `landlord` has entered in its books.
-    pub(super) fn new(landlord: Arc<dyn Landlord>, generation: Arc<Generation>, shard: usize) -> Self {
-        Self { landlord, generation, shard }
+    pub(super) fn new(
+        landlord: Arc<dyn Landlord>,
+        generation: Arc<Generation>,
+        era: Era,
+        shard: usize,
+    ) -> Self {
+        Self { landlord, generation, era, shard }
     }
 
     /// A number for the connection that was opened.
@@ -39,6 +46,10 @@ impl Slot {
 
     pub(super) fn generation(&self) -> &Arc<Generation> {
         &self.generation
+    }
+
+    pub(super) fn era(&self) -> Era {
+        self.era
     }
 
     pub(super) fn move_to(&mut self, shard: usize) {

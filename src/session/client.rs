@@ -141,6 +141,7 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
         address: hello.address,
         state: Cell::new(ClientState::Waiting),
         pinned: Cell::new(false),
+        killed: Cell::new(false),
         waiting_since: Cell::new(now),
         since: now,
         waker: waker.clone(),
@@ -175,7 +176,7 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
 async fn ask_again(shard: &Shard, params: &StartupParams) -> Option<ErrorFields> {
     let database = database_of(params)?;
     let pool = shard.pools.by_name(database)?.pool().clone();
-    if pool.active().is_some() || shard.stopping.get() {
+    if pool.chosen().is_some() || shard.stopping.get() {
         return None;
     }
     let said = pool.ask_again().await?;
@@ -200,6 +201,9 @@ fn what_is_asked(
     }
     if shard.stopping.get() {
         return Err(refusal::shutdown());
+    }
+    if pool.is_disabled() {
+        return Err(refusal::disabled(database));
     }
     let profile = profile_of(params, pool.settings().mode)?;
     Ok((user.to_owned(), database.to_owned(), local.clone(), Arc::new(profile)))
@@ -264,7 +268,7 @@ async fn prepare_transaction(seeker: &Seeker<'_>, profile: &Arc<Profile>) -> Res
         let reported = Rc::new(pool.server_params().as_ref().clone());
         return Ok(Prepared { profile: profile.clone(), reported, conn: None });
     }
-    if let Some((profile, reported)) = shard.profiles.known(pool.index(), profile, pool.active()) {
+    if let Some((profile, reported)) = shard.profiles.known(pool.index(), profile, pool.chosen()) {
         return Ok(Prepared { profile, reported, conn: None });
     }
     let mut conn = seeker.checkout(&Arc::default()).await?;
@@ -301,6 +305,9 @@ impl Seeker<'_> {
         let conn = poll_fn(|cx| {
             if self.shard.stopping.get() {
                 return Poll::Ready(Err(refusal::shutdown()));
+            }
+            if self.cell.killed.get() {
+                return Poll::Ready(Err(refusal::killed()));
             }
             waiting.poll(cx).map_err(refusal::checkout)
         })

@@ -65,6 +65,9 @@ async fn admit(shard: &Rc<Shard>, mut messages: mpsc::UnboundedReceiver<ClientMe
                 }
             }
             ClientMessage::Stop => return shard.stop(),
+            ClientMessage::Kill { client, reply } => {
+                let _ = reply.send(shard.kill(client));
+            }
             ClientMessage::Snapshot { reply } => {
                 let _ = reply.send(shard.rows());
             }

@@ -9,12 +9,14 @@ use super::crowd::Crowd;
 use super::roll::{ClientCounts, ClientRow};
 use crate::cancel::Registration;
 use crate::net::Detached;
+use crate::pool::ClientId;
 use crate::wire::{ProtocolVersion, StartupParams};
 
 #[derive(Debug)]
 pub(super) enum ClientMessage {
     Accept { stream: Detached, address: Option<SocketAddr> },
     Stop,
+    Kill { client: ClientId, reply: oneshot::Sender<bool> },
     Snapshot { reply: oneshot::Sender<Vec<ClientRow>> },
     Counts { reply: oneshot::Sender<Vec<ClientCounts>> },
 }
@@ -40,6 +42,14 @@ impl ClientPort {
     /// Idle clients go now, the others at the end of their transaction.
     pub fn stop(&self) {
         let _ = self.messages.send(ClientMessage::Stop);
+    }
+
+    /// Ends one client's session: what it runs is cancelled and rolled back. False if the shard has
+    /// no such client.
+    pub async fn kill(&self, client: ClientId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.messages.send(ClientMessage::Kill { client, reply });
+        answer.await.unwrap_or(false)
     }
 
     /// Clients of all shards, those included that are not logged in yet or only bring a CancelRequest.

@@ -106,6 +106,18 @@ pub(super) fn shutdown() -> ErrorFields {
     fatal("57P01", "terminating connection: Leasehold is shutting down").hint("Connect again.")
 }
 
+pub(super) fn killed() -> ErrorFields {
+    fatal("57P01", "terminating connection due to administrator command")
+        .detail("This session was ended by KILL at Leasehold's console.")
+}
+
+/// As of a database that PostgreSQL lets nobody connect to (`datallowconn`).
+pub(super) fn disabled(database: &str) -> ErrorFields {
+    fatal("55000", format!("database \"{database}\" is not currently accepting connections"))
+        .detail("It was disabled at Leasehold's console; clients that are connected go on.")
+        .hint("ENABLE at the console lets clients in again.")
+}
+
 pub(super) fn checkout(error: CheckoutError) -> ErrorFields {
     match error {
         CheckoutError::Timeout { waited, trouble } => {

@@ -136,6 +136,9 @@ impl Relay {
     pub(super) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let shard = self.shard.clone();
         let mut scratch = shard.scratch.borrow_mut();
+        if self.cell.killed.get() {
+            return Poll::Ready(End::Refused(refusal::killed()));
+        }
         loop {
             let step = match self.hold {
                 Hold::Idle => self.poll_idle(cx, &mut scratch),

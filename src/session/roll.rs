@@ -82,6 +82,8 @@ pub(super) struct ClientCell {
     pub(super) state: Cell<ClientState>,
     /// It keeps its upstream between transactions.
     pub(super) pinned: Cell<bool>,
+    /// Its session is to end.
+    pub(super) killed: Cell<bool>,
     /// Since when it waits, or waited last.
     pub(super) waiting_since: Cell<Instant>,
     pub(super) since: Instant,

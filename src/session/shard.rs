@@ -70,6 +70,15 @@ impl Shard {
         }
     }
 
+    /// Ends one client's session. False if there is no such client here.
+    pub(super) fn kill(&self, client: ClientId) -> bool {
+        let clients = self.clients.borrow();
+        let Some(cell) = clients.get(&client) else { return false };
+        cell.killed.set(true);
+        cell.waker.wake_by_ref();
+        true
+    }
+
     /// Waits until nobody is left. Cancel safe.
     pub(super) async fn emptied(&self) {
         while !self.clients.borrow().is_empty() {

@@ -66,6 +66,10 @@ pub struct DatabaseSnapshot {
     pub was_active: bool,
     /// Connections of each listed generation.
     pub connections: BTreeMap<GenerationId, usize>,
+    /// Its clients get no connections until RESUME.
+    pub paused: bool,
+    /// New clients are refused until ENABLE.
+    pub disabled: bool,
     /// What stands in the way of service.
     pub trouble: Option<String>,
 }

@@ -156,8 +156,10 @@ impl WatchedDatabase {
             size: limits.size,
             max_server_connections: limits.max_server_connections,
             connections: ids.map(|id| (id, pool.connections(id))).collect(),
-            active: pool.active(),
+            active: pool.chosen(),
             was_active: pool.was_active(),
+            paused: pool.is_paused(),
+            disabled: pool.is_disabled(),
             trouble: pool.trouble(),
             target: TargetSnapshot {
                 host: settings.upstream.host.clone(),

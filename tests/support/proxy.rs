@@ -30,7 +30,7 @@ pub struct Leasehold {
 
 impl Leasehold {
     /// Starts it and waits until its TCP listener accepts. `[listen] tcp` becomes a
-    /// free port and `[log] format` JSON where the configuration does not say.
+    /// free port, `[log] format` JSON and `[console] tcp_commands` true where the configuration does not say.
     pub async fn run(config: &str) -> Self {
         Self::run_with(config, &[]).await
     }
@@ -179,16 +179,18 @@ pub fn binary() -> &'static Path {
 }
 
 fn fill_in(config: &mut Table) -> Option<Port> {
-    let table = |config: &mut Table, name: &str, key: &str, value: &dyn Fn() -> String| {
+    let table = |config: &mut Table, name: &str, key: &str, value: &dyn Fn() -> toml::Value| {
         let section = config.entry(name).or_insert_with(|| Table::new().into());
         let section = section.as_table_mut().expect("a table");
         if !section.contains_key(key) {
-            section.insert(key.to_owned(), value().into());
+            section.insert(key.to_owned(), value());
         }
     };
     let claim = Port::claim();
     let ours = format!("127.0.0.1:{}", claim.number());
-    table(config, "listen", "tcp", &|| ours.clone());
-    table(config, "log", "format", &|| "json".to_owned());
+    table(config, "listen", "tcp", &|| ours.clone().into());
+    table(config, "log", "format", &|| "json".into());
+    // Tests give commands over TCP; who may is a matter of tests/console/rights.rs.
+    table(config, "console", "tcp_commands", &|| true.into());
     (config["listen"]["tcp"].as_str() == Some(ours.as_str())).then_some(claim)
 }

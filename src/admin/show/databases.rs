@@ -23,8 +23,8 @@ pub(super) const COLUMNS: &[Column] = &[
     column("current_connections", Kind::Int8, "Server connections now, those being opened included."),
     column("max_client_connections", Kind::Int8, "Always 0: only `listen.max_clients` bounds them."),
     column("current_client_connections", Kind::Int8, "Clients now."),
-    column("paused", Kind::Int8, "Always 0."),
-    column("disabled", Kind::Int8, "Always 0."),
+    column("paused", Kind::Int8, "1: PAUSE holds; its clients get no server connections."),
+    column("disabled", Kind::Int8, "1: DISABLE holds; new clients are refused."),
     column("reserve_pool", Kind::Int8, "As `reserve_pool_size`: the name that pgbouncer_exporter reads."),
 ];
 
@@ -50,8 +50,8 @@ fn row(view: &Snapshot, pool: &DatabaseSnapshot) -> Vec<Value> {
         Value::count(pool.current_connections()),
         Value::count(0),
         Value::count(clients),
-        Value::count(0),
-        Value::count(0),
+        Value::count(u8::from(pool.paused)),
+        Value::count(u8::from(pool.disabled)),
         Value::count(0),
     ]
 }

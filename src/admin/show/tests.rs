@@ -88,6 +88,7 @@ fn view() -> Snapshot {
         tls: client.map(|_| "TLSv1.3"),
         prepared: 3,
         cancels: 0,
+        outdated: false,
     };
     let mut waits = Histogram::default();
     waits.observe(Duration::from_micros(1_500));
@@ -123,6 +124,8 @@ fn view() -> Snapshot {
             active: Some(GenerationId::from_number(3)),
             was_active: true,
             connections: BTreeMap::from([(GenerationId::from_number(2), 4)]),
+            paused: false,
+            disabled: false,
             trouble: Some("no route".into()),
         }],
         shards: vec![(1, ShardSnapshot { pools: vec![part] })],

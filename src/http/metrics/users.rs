@@ -6,8 +6,10 @@ use crate::http::rules::{self, Word};
 use crate::snapshot::{DatabaseSnapshot, Snapshot};
 
 /// Why a database is not ready.
-const REASONS: [(&str, Word); 4] = [
+const REASONS: [(&str, Word); 6] = [
     ("stopping", Word::Stopping),
+    ("paused", Word::Paused),
+    ("disabled", Word::Disabled),
     ("no_user", Word::NoUser),
     ("server", Word::Server),
     ("user_ends", Word::UserEnds),

@@ -142,6 +142,7 @@ impl World {
             address: None,
             state: Cell::new(ClientState::Idle),
             pinned: Cell::new(false),
+            killed: Cell::new(false),
             waiting_since: Cell::new(Instant::now()),
             since: Instant::now(),
             waker: Waker::noop().clone(),
