@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use leasehold::app::logging::{self, LogOutput};
-use leasehold::app::{LogFormat, LogSettings, Proxy, Settings};
+use leasehold::app::{LogFormat, LogSettings, Proxy, Reloading, Reread, Settings};
 use leasehold::config::{self, Loaded, ThisHost};
 use leasehold::demo;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -69,7 +69,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => match args.load() {
-            Ok(loaded) => run(loaded),
+            Ok(loaded) => run(loaded, args),
             Err(error) => complain(&error),
         },
         Command::Check(args) => match args.load() {
@@ -97,12 +97,13 @@ fn check(loaded: &Loaded) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(loaded: Loaded) -> ExitCode {
+fn run(loaded: Loaded, args: ConfigArgs) -> ExitCode {
     let terminal = std::io::stderr().is_terminal();
     let color = wants_color();
-    if let Err(error) = logging::init(&loaded.settings.log, LogOutput::Stderr { terminal, color }) {
-        return complain(&error);
-    }
+    let log = match logging::init(&loaded.settings.log, LogOutput::Stderr { terminal, color }) {
+        Ok(log) => log,
+        Err(error) => return complain(&error),
+    };
     for warning in &loaded.warnings {
         tracing::warn!(
             place = warning.origin.in_file(&loaded.file),
@@ -116,7 +117,8 @@ fn run(loaded: Loaded) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&error),
     };
-    let code = runtime.block_on(serve(loaded.settings));
+    let reread: Reread = Box::new(move || args.load().map(|it| it.settings).map_err(|it| it.to_string()));
+    let code = runtime.block_on(serve(loaded.settings, Reloading { reread, log }));
     // A second signal means now: what still runs on the runtime is not waited for.
     runtime.shutdown_background();
     code
@@ -137,12 +139,12 @@ fn raise_open_files() {
     }
 }
 
-async fn serve(settings: Settings) -> ExitCode {
+async fn serve(settings: Settings, from: Reloading) -> ExitCode {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return complain(&error),
     };
-    let start = Proxy::start(settings);
+    let start = Proxy::start(settings, Some(from));
     let proxy = tokio::select! {
         started = start => match started {
             Ok(proxy) => proxy,
@@ -156,9 +158,12 @@ async fn serve(settings: Settings) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let name = tokio::select! {
-        name = signals.next() => name,
-        name = proxy.quit_asked() => name,
+    let name = loop {
+        tokio::select! {
+            name = signals.next() => break name,
+            name = proxy.quit_asked() => break name,
+            _ = signals.hangup.recv() => proxy.reload(),
+        }
     };
     tracing::info!(signal = name, "stopping: transactions may end, then every user is revoked");
     tokio::select! {
@@ -221,15 +226,20 @@ fn wants_color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// SIGTERM and SIGINT, whichever comes.
+/// SIGTERM and SIGINT, whichever comes; and SIGHUP, which is no end.
 struct Signals {
+    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Waits for the next one and names it. Cancel safe.

@@ -14,7 +14,7 @@ use tracing::debug;
 use super::desk::Desk;
 use super::orders::{Managed, Orders};
 use super::rights::Rights;
-use super::settings::ShownSettings;
+use super::settings::{Reload, SettingsInForce};
 use super::{client, refusal};
 use crate::session::{ClientPort, ConsoleClient};
 use crate::snapshot::Watched;
@@ -31,8 +31,8 @@ pub struct Console {
 }
 
 impl Console {
-    /// A console that shows what is watched; `shown` are the settings in force. Commands reach these
-    /// databases and the clients behind these ports, and cancel `quit` to end the process.
+    /// A console that shows what is watched. Commands reach these databases and the clients behind these
+    /// ports, read the configuration again, and cancel `quit` to end the process.
     #[must_use]
     pub fn new(
         watched: Arc<Watched>,
@@ -40,9 +40,10 @@ impl Console {
         clients: Vec<ClientPort>,
         quit: CancellationToken,
         rights: Rights,
-        shown: ShownSettings,
+        shown: Arc<SettingsInForce>,
+        reload: Option<Arc<dyn Reload>>,
     ) -> Self {
-        let orders = Orders { databases, clients, quit, leaving: AtomicBool::new(false) };
+        let orders = Orders { databases, clients, quit, leaving: AtomicBool::new(false), reload };
         Self { desk: Arc::new(Desk { watched, orders, rights, shown }) }
     }
 

@@ -9,8 +9,8 @@ use pgwire::error::PgWireResult;
 use super::command::{Command, Show, parameter};
 use super::orders::Orders;
 use super::rights::{Origin, Rights};
-use super::settings::ShownSettings;
-use super::show::{Sight, rotation_columns};
+use super::settings::SettingsInForce;
+use super::show::{Sight, reload_columns, rotation_columns};
 use super::table::{Column, Kind, Table, Value};
 use super::{answer, refusal};
 use crate::snapshot::{Snapshot, Watched};
@@ -25,7 +25,7 @@ pub(super) struct Desk {
     /// Who may give them.
     pub(super) rights: Rights,
     /// The settings in force.
-    pub(super) shown: ShownSettings,
+    pub(super) shown: Arc<SettingsInForce>,
 }
 
 const ONE: &[Column] = &[Column { name: "?column?", kind: Kind::Int8, meaning: "1" }];
@@ -38,6 +38,7 @@ impl Command {
         match self {
             Self::Show(show) => show.columns(),
             Self::Rotate(_) | Self::Retire(..) => rotation_columns(),
+            Self::Reload => reload_columns(),
             Self::Parameter(_) => PARAMETER,
             Self::SelectOne => ONE,
             Self::SelectVersion => VERSION,
@@ -100,6 +101,10 @@ impl Desk {
                 let table = orders.retire(*number, name.as_ref()).await.map_err(refusal::raise)?;
                 return answer::rows(&table, command.tag(), formats);
             }
+            Command::Reload => {
+                let table = orders.reload().map_err(refusal::raise)?;
+                return answer::rows(&table, command.tag(), formats);
+            }
             Command::Pause(name) => orders.pause(name.as_ref()).await,
             Command::Resume(name) => orders.resume(name.as_ref()),
             Command::Reconnect(name) => orders.reconnect(name.as_ref()),
@@ -125,6 +130,6 @@ impl Desk {
             Show::Mem => std::fs::read_to_string("/proc/self/status").unwrap_or_default(),
             _ => String::new(),
         };
-        show.table(&Sight { view: &view, shown: &self.shown, status: &status })
+        show.table(&Sight { view: &view, shown: &self.shown.get(), status: &status })
     }
 }

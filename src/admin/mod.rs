@@ -29,4 +29,4 @@ mod table;
 pub use console::Console;
 pub use orders::Managed;
 pub use rights::{Rights, UnknownUser};
-pub use settings::{ConsoleSettings, ShownSettings};
+pub use settings::{Change, ConsoleSettings, Reload, SettingsInForce, ShownSettings};

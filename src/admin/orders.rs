@@ -10,7 +10,8 @@ use tracing::info;
 
 use super::command::Name;
 use super::refusal;
-use super::show::{Rotated, rotation};
+use super::settings::Reload;
+use super::show::{Rotated, reloaded, rotation};
 use super::table::Table;
 use crate::credentials::{GenerationId, Keeper};
 use crate::pool::{ClientId, Pool};
@@ -34,6 +35,8 @@ pub(super) struct Orders {
     pub(super) quit: CancellationToken,
     /// Somebody has, and is still to hear that it was understood.
     pub(super) leaving: AtomicBool,
+    /// `None`: what this process runs with was not read from anywhere.
+    pub(super) reload: Option<Arc<dyn Reload>>,
 }
 
 impl Managed {
@@ -58,6 +61,12 @@ impl Orders {
             return Err(refusal::unknown_database(&name.text, &known.collect::<Vec<_>>()));
         };
         Ok(self.databases.iter().filter(|database| database.name() == found).collect())
+    }
+
+    /// The configuration is read again.
+    pub(super) fn reload(&self) -> Result<Table, ErrorInfo> {
+        let reload = self.reload.as_ref().ok_or_else(refusal::nothing_to_reload)?;
+        reload.reload().map(reloaded).map_err(refusal::bad_configuration)
     }
 
     pub(super) async fn rotate(&self, name: Option<&Name>) -> Result<Table, ErrorInfo> {

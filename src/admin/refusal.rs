@@ -81,6 +81,18 @@ pub(super) fn resumed_meanwhile() -> ErrorInfo {
     error("57014", "RESUME came before every server connection was given back".to_owned())
 }
 
+pub(super) fn nothing_to_reload() -> ErrorInfo {
+    error("55000", "this process has no configuration to read again".to_owned())
+}
+
+/// As PostgreSQL has it for its own files (`config_file_error`).
+pub(super) fn bad_configuration(what: String) -> ErrorInfo {
+    let mut info = error("F0000", "the configuration is wrong, and nothing was changed".to_owned());
+    info.detail = Some(what);
+    info.hint = Some("`leasehold check` says the same.".to_owned());
+    info
+}
+
 /// In PgBouncer's words.
 pub(super) fn no_such_client(id: u64) -> ErrorInfo {
     let mut info = error("42704", "client not found".to_owned());

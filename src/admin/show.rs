@@ -11,7 +11,7 @@ mod sockets;
 mod stats;
 
 use super::command::{OTHERS, Show};
-use super::settings::ShownSettings;
+use super::settings::{Change, ShownSettings};
 use super::table::{Column, Kind, Table, Value, column};
 use crate::snapshot::{Depth, Snapshot};
 
@@ -29,6 +29,13 @@ const ROTATION: &[Column] = &[
         Kind::Text,
         "`issuing`: a new user was asked for; `under way`: one is on its way already; `stopping`: no new user will come.",
     ),
+];
+
+const RELOAD: &[Column] = &[
+    column("key", Kind::Text, "A key whose value in the configuration is not the one in force."),
+    column("was", Kind::Text, "What was in force; NULL: the key was not there."),
+    column("is", Kind::Text, "What the configuration says now; NULL: the key is not there any more."),
+    column("answer", Kind::Text, "`applied`: it holds from now on; `needs a restart`."),
 ];
 
 /// What tables are made from.
@@ -106,6 +113,25 @@ impl Show {
 /// The columns that ROTATE answers with.
 pub(super) fn rotation_columns() -> &'static [Column] {
     ROTATION
+}
+
+/// The columns that RELOAD answers with.
+pub(super) fn reload_columns() -> &'static [Column] {
+    RELOAD
+}
+
+/// What RELOAD answers with.
+pub(super) fn reloaded(changes: Vec<Change>) -> Table {
+    let row = |change: Change| {
+        let answer = if change.applied { "applied" } else { "needs a restart" };
+        vec![
+            Value::Text(Some(change.key)),
+            Value::Text(change.was),
+            Value::Text(change.is),
+            Value::text(answer),
+        ]
+    };
+    Table { columns: RELOAD, rows: changes.into_iter().map(row).collect() }
 }
 
 /// What ROTATE answers with; `stopping` as the keepers' snapshots say.

@@ -85,11 +85,7 @@ pub fn init(settings: &LogSettings, output: LogOutput) -> Result<LogHandle, LogE
         LogOutput::Stderr { terminal, color } => (BoxMakeWriter::new(std::io::stderr), terminal && color),
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    let lines = if json {
-        lines.json().flatten_event(true).boxed()
-    } else {
-        lines.with_ansi(ansi).boxed()
-    };
+    let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.with_ansi(ansi).boxed() };
     tracing_subscriber::registry().with(filter).with(limit.clone()).with(lines).try_init()?;
     Ok(LogHandle { filter: handle, limit })
 }

@@ -89,6 +89,7 @@ pub struct Proxy {
     quit: CancellationToken,
     /// Cancelled when somebody asks for it at the console.
     shutdown: CancellationToken,
+    reloader: Option<Arc<Reloader>>,
     shutdown_timeout: Duration,
     console: tokio::task::JoinHandle<()>,
 }
@@ -107,11 +108,12 @@ impl Database {
 
 impl Proxy {
     /// Binds the listeners, starts the data threads and asks for the first users; does not
-    /// wait for them. The keepers and the console run on the current runtime.
+    /// wait for them. The keepers and the console run on the current runtime. `from` is where settings
+    /// can be read again.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
-    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+    pub async fn start(settings: Settings, from: Option<Reloading>) -> Result<Self, StartError> {
         let threads = settings.threads.clamp(1, MOST_THREADS);
         let rights = Rights::on_this_host(&settings.console)?;
         let listeners = Listeners::bind(&settings.listen)?;
@@ -142,13 +144,16 @@ impl Proxy {
         let (databases, keepers) = start_keepers(issuers, &settings.rotation);
         let watched = watch(&databases, &shards, &clients);
         let (quit, shutdown) = (CancellationToken::new(), CancellationToken::new());
+        let in_force = Arc::new(SettingsInForce::new(settings.shown));
+        let reloader = from.map(|from| Reloader::new(from, crowd.clone(), shared.clone(), in_force.clone()));
         let console = Console::new(
             watched.clone(),
             databases.iter().map(Database::managed).collect(),
             clients.clone(),
             shutdown.clone(),
             rights,
-            settings.shown,
+            in_force,
+            reloader.clone().map(|reloader| -> Arc<dyn Reload> { reloader }),
         );
         let console = tokio::spawn(console.serve(console_clients));
         let http = http.map(|bound| serve_http(bound, &watched, &quit));
@@ -173,6 +178,7 @@ impl Proxy {
             http,
             quit,
             shutdown,
+            reloader,
             shutdown_timeout: settings.shutdown_timeout,
             console,
         })
@@ -188,6 +194,13 @@ impl Proxy {
     #[must_use]
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(|(address, _)| *address)
+    }
+
+    /// Reads the configuration again, as RELOAD does; the log tells what came of it.
+    pub fn reload(&self) {
+        if let Some(reloader) = &self.reloader {
+            let _ = reloader.reload();
+        }
     }
 
     /// Resolves when somebody asks for the end by HTTP or at the console, and says which: call

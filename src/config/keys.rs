@@ -328,6 +328,24 @@ pub const KEYS: &[Key] = &[
     ),
 ];
 
+/// Keys that RELOAD and SIGHUP apply to the running process; others need a restart.
+pub const LIVE: &[&str] = &[
+    "listen.max_clients",
+    "databases.NAME.pool_size",
+    "databases.NAME.max_server_connections",
+    "databases.NAME.checkout_timeout",
+    "log.filter",
+    "log.most_alike",
+    "log.slow_checkout",
+    "log.audit",
+];
+
+/// Whether this path is one of [`LIVE`].
+pub(super) fn is_live(path: &str) -> bool {
+    let names: Vec<&str> = path.split('.').collect();
+    matches!(look_up(&names), Known::Key(key) if LIVE.contains(&key.path))
+}
+
 /// What stands at a path of the tree.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known {

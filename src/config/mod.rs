@@ -42,7 +42,7 @@ use std::time::Duration;
 
 pub use explain::explain;
 pub use host::{Host, ThisHost};
-pub use keys::{KEYS, Key};
+pub use keys::{KEYS, Key, LIVE};
 pub use loaded::Loaded;
 pub use locate::{LoadError, load};
 pub use problem::{Origin, Problem, Problems};

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::keys::is_live;
 use super::loaded::Loaded;
 use super::problem::Origin;
 use crate::admin::ShownSettings;
@@ -28,7 +29,7 @@ impl Report<'_> {
             Some(origin @ (Origin::Line(_) | Origin::Variable(_))) => origin.in_file(&self.loaded.file),
             _ => "default".to_owned(),
         };
-        self.shown.add(path, value.clone(), origin == "default");
+        self.shown.add(path, value.clone(), origin == "default", is_live(path));
         let _ = writeln!(self.text, "{name} = {value}   ({origin})\n    {}", meaning.as_ref());
     }
 }

@@ -75,8 +75,8 @@ pub async fn run(
     screen.say(Tone::Plain, &format!("starting a throw-away {} …", tools.version()));
     let Some(started) = stop.run_until_cancelled(Cluster::start(&tools)).await else { return Ok(None) };
     let (cluster, server) = started?;
-    let proxy = match Proxy::start(settings(&cluster, PORT)?).await {
-        Err(StartError::Listen(_)) => Proxy::start(settings(&cluster, 0)?).await?,
+    let proxy = match Proxy::start(settings(&cluster, PORT)?, None).await {
+        Err(StartError::Listen(_)) => Proxy::start(settings(&cluster, 0)?, None).await?,
         started => started?,
     };
 

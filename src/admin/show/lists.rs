@@ -58,16 +58,18 @@ pub(super) fn lists(view: &Snapshot) -> Vec<Vec<Value>> {
 
 /// Our keys, and the two of PgBouncer's that pgbouncer_exporter reads.
 pub(super) fn config(shown: &ShownSettings) -> Vec<Vec<Value>> {
-    let row = |key: &str, value: &str, is_default: bool| {
+    let row = |key: &str, value: &str, is_default: bool, is_changeable: bool| {
+        let changeable = if is_changeable { "yes" } else { "no" };
         let default = is_default.then(|| value.to_owned());
-        vec![Value::text(key), Value::text(value), Value::Text(default), Value::text("no")]
+        vec![Value::text(key), Value::text(value), Value::Text(default), Value::text(changeable)]
     };
-    let own = |setting: &ShownSetting| row(&setting.key, &setting.value, setting.is_default);
+    let own =
+        |setting: &ShownSetting| row(&setting.key, &setting.value, setting.is_default, setting.is_changeable);
     let mut rows: Vec<Vec<Value>> = shown.rows().iter().map(own).collect();
     if let Some(most) = shown.find("listen.max_clients") {
-        rows.push(row("max_client_conn", &most.value, most.is_default));
+        rows.push(row("max_client_conn", &most.value, most.is_default, most.is_changeable));
     }
-    rows.push(row("max_user_connections", "0", true));
+    rows.push(row("max_user_connections", "0", true, false));
     rows
 }
 

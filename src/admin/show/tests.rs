@@ -146,8 +146,8 @@ fn view() -> Snapshot {
 /// The table of a made-up process.
 fn table(show: Show, view: &Snapshot) -> Table {
     let mut shown = ShownSettings::default();
-    shown.add("listen.max_clients", "70".into(), false);
-    shown.add("rotation.at", "0.7".into(), true);
+    shown.add("listen.max_clients", "70".into(), false, true);
+    shown.add("rotation.at", "0.7".into(), true, false);
     show.table(&Sight { view, shown: &shown, status: "VmPeak:\t9 kB\nVmHWM:\t  20 kB\nVmRSS:\t  12 kB\n" })
 }
 
@@ -351,7 +351,9 @@ fn the_documentation_has_every_column_and_command() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/console.md");
     let text = std::fs::read_to_string(file).unwrap();
     let tables = Show::ALL.iter().map(|(show, word, _)| (format!("SHOW {word}"), show.columns()));
-    for (command, columns) in tables.chain([("ROTATE".to_owned(), rotation_columns())]) {
+    for (command, columns) in
+        tables.chain([("ROTATE".to_owned(), rotation_columns()), ("RELOAD".to_owned(), reload_columns())])
+    {
         let mut expected = format!("## {command}\n");
         let (_, section) = text.split_once(&expected).unwrap_or_else(|| panic!("no section {command}"));
         let section = section.split("\n## ").next().unwrap();
