@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!   main ──► config      names every room's Settings, nothing else
+//!     ├────► operator    asks a running proxy for its status; names no other room
 //!     ├────► demo        a throw-away cluster, the proxy and pgbench in one command
 //!     └────► app         composition: the only room that may name all the others
 //!             │
@@ -40,6 +41,7 @@ pub mod demo;
 pub mod histogram;
 pub mod http;
 pub mod net;
+pub mod operator;
 pub mod pool;
 pub mod scram;
 pub mod secret;

@@ -12,6 +12,7 @@ use leasehold::app::logging::{self, LogOutput};
 use leasehold::app::{LogFormat, LogSettings, Proxy, Reloading, Reread, Settings};
 use leasehold::config::{self, Loaded, ThisHost};
 use leasehold::demo;
+use leasehold::operator::{self, Place, Standing, StatusOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,10 @@ enum Command {
     Run(ConfigArgs),
     /// Check a configuration and say what each key means on this host
     Check(ConfigArgs),
+    /// Say how a running proxy is; the exit code is 0 if it is ready, 1 if not, 2 if it cannot be asked
+    Status(StatusArgs),
+    /// Watch a running proxy on the terminal
+    Top(PlaceArgs),
     /// Show it at work: a throw-away PostgreSQL, users that live 20 s, the proxy, and load
     Demo(DemoArgs),
 }
@@ -40,6 +45,28 @@ struct ConfigArgs {
     /// Configuration file [default: ./leasehold.toml, then /etc/leasehold/leasehold.toml]
     #[arg(long, short, value_name = "FILE", env = "LEASEHOLD_CONFIG")]
     config: Option<PathBuf>,
+}
+
+/// Whom to ask.
+#[derive(Debug, clap::Args)]
+struct PlaceArgs {
+    /// Where the proxy answers HTTP [default: `http.listen` of the configuration]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct StatusArgs {
+    /// Print the JSON of /status as it came
+    #[arg(long)]
+    json: bool,
+    /// Again every two seconds, until SIGINT or SIGTERM
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,6 +87,21 @@ impl ConfigArgs {
     }
 }
 
+impl PlaceArgs {
+    fn place(&self) -> Result<Place, String> {
+        if let Some(url) = &self.url {
+            return Place::from_url(url).map_err(|error| error.to_string());
+        }
+        let loaded = self.config.load().map_err(|error| {
+            format!(
+                "{}\n\nA running proxy needs no configuration to be asked: --url http://127.0.0.1:9127",
+                error.to_string().trim_end()
+            )
+        })?;
+        Place::from_listen(loaded.settings.http.listen).map_err(|error| format!("{}: {error}", loaded.file))
+    }
+}
+
 /// The environment; variables that are not Unicode cannot be ours.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
@@ -76,6 +118,8 @@ fn main() -> ExitCode {
             Ok(loaded) => check(&loaded),
             Err(error) => complain(&error),
         },
+        Command::Status(args) => status(&args),
+        Command::Top(args) => top(&args),
         Command::Demo(args) => demo(&args),
     }
 }
@@ -173,6 +217,65 @@ async fn serve(settings: Settings, from: Reloading) -> ExitCode {
             ExitCode::from(130)
         }
     }
+}
+
+/// The exit code of `status` where there is none: neither ready nor not.
+const UNKNOWN: u8 = 2;
+
+fn status(args: &StatusArgs) -> ExitCode {
+    let place = match args.place.place() {
+        Ok(place) => place,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(UNKNOWN);
+        }
+    };
+    let out = std::io::stdout();
+    let options = StatusOptions { json: args.json, watch: args.watch, terminal: out.is_terminal() };
+    let stop = CancellationToken::new();
+    let asked = operator::status(&place, options, out, std::io::stderr(), &stop);
+    match until_signal(asked, &stop) {
+        Ok(Standing::Ready) => ExitCode::SUCCESS,
+        Ok(Standing::NotReady) => ExitCode::FAILURE,
+        Ok(Standing::Unknown) => ExitCode::from(UNKNOWN),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(UNKNOWN)
+        }
+    }
+}
+
+fn top(args: &PlaceArgs) -> ExitCode {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return complain(&"`top` needs a terminal; `leasehold status --watch` needs none");
+    }
+    let place = match args.place() {
+        Ok(place) => place,
+        Err(error) => return complain(&error),
+    };
+    let stop = CancellationToken::new();
+    match until_signal(operator::top(&place, wants_color(), &stop), &stop) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => complain(&error),
+        Err(error) => complain(&error),
+    }
+}
+
+/// Runs `work`, which a signal asks to end.
+fn until_signal<T>(work: impl Future<Output = T>, stop: &CancellationToken) -> std::io::Result<T> {
+    let runtime = control_runtime()?;
+    let done = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                _ = signals.next() => stop.cancel(),
+            }
+        }
+    });
+    runtime.shutdown_background();
+    done
 }
 
 fn demo(args: &DemoArgs) -> ExitCode {

@@ -21,7 +21,9 @@ use reader::{read_tree, tokens};
 /// The rooms directly below each room. Where nothing else is said, a room may also
 /// name what lies below those: the errors and types that reach it through them.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("main", &["config", "app", "demo"]),
+    ("main", &["config", "app", "demo", "operator"]),
+    // It knows a proxy by what /status says of it, whatever its version.
+    ("operator", &[]),
     ("demo", &["config", "app"]),
     ("config", &["app", "session", "admin", "http", "cancel", "pool", "credentials", "upstream", "net"]),
     (

@@ -14,7 +14,7 @@ pub(super) const CONFIG: &[Column] = &[
     column("key", Kind::Text, "The key's full path, as in [configuration.md](configuration.md)."),
     column("value", Kind::Text, "The value in force; of a secret only where it comes from."),
     column("default", Kind::Text, "The same where nobody set the key; NULL where somebody did."),
-    column("changeable", Kind::Text, "Always `no`: a key is read at the start."),
+    column("changeable", Kind::Text, "`yes`: RELOAD and SIGHUP change it; `no`: it is read at the start."),
 ];
 
 pub(super) const MEM: &[Column] = &[
