@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use leasehold::config::{self, KEYS, Loaded, Problems};
+use leasehold::config::{self, KEYS, LIVE, Loaded, Problems};
 use leasehold::credentials::{SourceSettings, VaultAuth};
 
 fn repository(path: &str) -> PathBuf {
@@ -79,4 +79,15 @@ fn the_manual_lists_every_key() {
         return;
     }
     assert_eq!(present.trim(), table.trim(), "run LEASEHOLD_TEST_BLESS=1 cargo test --test config");
+}
+
+#[test]
+fn what_can_be_changed_at_once_is_a_key_and_the_manual_says_so() {
+    let manual = std::fs::read_to_string(repository("docs/console.md")).unwrap();
+    let (_, reload) = manual.split_once("#### RELOAD").unwrap();
+    for path in LIVE {
+        assert!(KEYS.iter().any(|key| key.path == *path), "{path}");
+        let named = path.starts_with("log.") || reload.contains(path.rsplit('.').next().unwrap());
+        assert!(named, "{path} is not in docs/console.md");
+    }
 }

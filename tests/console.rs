@@ -6,6 +6,8 @@
 mod commands;
 #[path = "console/exporter.rs"]
 mod exporter;
+#[path = "console/reload.rs"]
+mod reload;
 #[path = "console/rights.rs"]
 mod rights;
 mod support;
