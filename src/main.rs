@@ -184,10 +184,11 @@ fn raise_open_files() {
 }
 
 async fn serve(settings: Settings, from: Reloading) -> ExitCode {
-    let mut signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => return complain(&error),
-    };
+    let (mut signals, mut hangup) =
+        match Signals::listen().and_then(|it| Ok((it, signal(SignalKind::hangup())?))) {
+            Ok(signals) => signals,
+            Err(error) => return complain(&error),
+        };
     let start = Proxy::start(settings, Some(from));
     let proxy = tokio::select! {
         started = start => match started {
@@ -206,7 +207,7 @@ async fn serve(settings: Settings, from: Reloading) -> ExitCode {
         tokio::select! {
             name = signals.next() => break name,
             name = proxy.quit_asked() => break name,
-            _ = signals.hangup.recv() => proxy.reload(),
+            _ = hangup.recv() => proxy.reload(),
         }
     };
     tracing::info!(signal = name, "stopping: transactions may end, then every user is revoked");
@@ -329,20 +330,15 @@ fn wants_color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// SIGTERM and SIGINT, whichever comes; and SIGHUP, which is no end.
+/// SIGTERM and SIGINT, whichever comes.
 struct Signals {
-    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// Waits for the next one and names it. Cancel safe.

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Settings;
-use crate::admin::{Console, Managed, Rights, UnknownUser};
+use super::reload::{Reloader, Reloading};
+use crate::admin::{Console, Managed, Reload, Rights, SettingsInForce, UnknownUser};
 use crate::cancel::Cancels;
 use crate::credentials::{
     Fleet, Keeper, KeeperSnapshot, LocalSource, RotationSettings, Source, SourceError, SourceSettings,

@@ -462,8 +462,8 @@ fn what_a_configuration_means_is_said_in_sentences() {
     let loaded = parsed(VAULT, &variables).unwrap();
     // The console shows the same keys and values, and nothing of a secret either.
     let mut expected = ShownSettings::default();
-    expected.add("threads", loaded.settings.threads.to_string(), true);
-    expected.add("shutdown_timeout", "25s".into(), true);
+    expected.add("threads", loaded.settings.threads.to_string(), true, false);
+    expected.add("shutdown_timeout", "25s".into(), true, false);
     let (shown, expected) = (format!("{:?}", loaded.settings.shown), format!("{expected:?}"));
     assert!(shown.starts_with(expected.trim_end_matches("] }")), "{shown}");
     assert!(shown.contains("vault.auth.method") && !shown.contains("hunter2"), "{shown}");

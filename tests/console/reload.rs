@@ -32,15 +32,12 @@ async fn reload_changes_what_can_be_changed_and_tells_the_rest() {
     let console = house.console().await;
     assert_eq!(console.query("RELOAD", &[]).await.unwrap().len(), 0, "nothing has changed");
     // Both databases have four connections; the first of them is `Reports`.
-    let (mut clients, mut fifth) = (Vec::new(), None);
-    for n in 0..5 {
-        let client = house.proxy.endpoint("Reports").try_connect();
-        if n < 4 {
-            clients.push(client.await.unwrap());
-        } else {
-            fifth = Some(tokio::spawn(client));
-        }
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(house.proxy.endpoint("Reports").connect().await);
     }
+    let place = house.proxy.endpoint("Reports");
+    let fifth = tokio::spawn(async move { place.try_connect().await });
     let waits = async || {
         let rows = console.query("SHOW POOLS", &[]).await.unwrap();
         rows.iter().any(|row| row.get::<_, i64>("cl_waiting") == 1)
@@ -59,10 +56,10 @@ async fn reload_changes_what_can_be_changed_and_tells_the_rest() {
         ]
     );
     // Who waited has the connection that there may be now.
-    fifth.unwrap().await.unwrap().unwrap();
+    let fifth = fifth.await.unwrap().unwrap();
     assert_eq!(house.setting(&pool("pool_size")).await, Some(("5".into(), "yes".into())));
     assert_eq!(house.setting("threads").await, Some(("2".into(), "no".into())));
-    drop(clients);
+    drop((clients, fifth));
 }
 
 #[tokio::test]

@@ -70,7 +70,6 @@ fn what_is_not_understood_is_named() {
         ("RETIRE app", "syntax error at or near \"app\""),
         ("SHUTDOWN WAIT_FOR_CLIENTS", "syntax error at or near \"WAIT_FOR_CLIENTS\""),
         ("SHUTDOWN WAIT now", "syntax error at or near \"now\""),
-        ("RELOAD", "\"RELOAD\" is not a command of Leasehold's console"),
         ("ROTATE = 1", "syntax error at or near \"=\""),
         ("(SHOW POOLS)", "syntax error at or near \"(\""),
         ("DROP TABLE x", "\"DROP\" is not a command of Leasehold's console"),
