@@ -94,15 +94,16 @@ impl Desk {
         let orders = &self.orders;
         let done = match command {
             Command::Rotate(name) => {
-                let table = orders.rotate(name.as_ref()).await.map_err(refusal::raise)?;
+                let table = orders.rotate(name.as_ref()).await.map_err(|info| refusal::raise(*info))?;
                 return answer::rows(&table, command.tag(), formats);
             }
             Command::Retire(number, name) => {
-                let table = orders.retire(*number, name.as_ref()).await.map_err(refusal::raise)?;
+                let table =
+                    orders.retire(*number, name.as_ref()).await.map_err(|info| refusal::raise(*info))?;
                 return answer::rows(&table, command.tag(), formats);
             }
             Command::Reload => {
-                let table = orders.reload().map_err(refusal::raise)?;
+                let table = orders.reload().map_err(|info| refusal::raise(*info))?;
                 return answer::rows(&table, command.tag(), formats);
             }
             Command::Pause(name) => orders.pause(name.as_ref()).await,
@@ -117,7 +118,7 @@ impl Desk {
             }
             _ => Ok(()),
         };
-        done.map_err(refusal::raise)?;
+        done.map_err(|info| refusal::raise(*info))?;
         Ok(Response::Execution(Tag::new(command.tag())))
     }
 

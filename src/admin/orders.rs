@@ -54,57 +54,61 @@ impl Managed {
 
 impl Orders {
     /// The databases that are meant: the named one, or all.
-    fn meant(&self, name: Option<&Name>) -> Result<Vec<&Managed>, ErrorInfo> {
+    fn meant(&self, name: Option<&Name>) -> Result<Vec<&Managed>, Box<ErrorInfo>> {
         let Some(name) = name else { return Ok(self.databases.iter().collect()) };
         let known = self.databases.iter().map(Managed::name);
         let Some(found) = name.find(known.clone()) else {
-            return Err(refusal::unknown_database(&name.text, &known.collect::<Vec<_>>()));
+            return Err(Box::new(refusal::unknown_database(&name.text, &known.collect::<Vec<_>>())));
         };
         Ok(self.databases.iter().filter(|database| database.name() == found).collect())
     }
 
     /// The configuration is read again.
-    pub(super) fn reload(&self) -> Result<Table, ErrorInfo> {
-        let reload = self.reload.as_ref().ok_or_else(refusal::nothing_to_reload)?;
-        reload.reload().map(reloaded).map_err(refusal::bad_configuration)
+    pub(super) fn reload(&self) -> Result<Table, Box<ErrorInfo>> {
+        let reload = self.reload.as_ref().ok_or_else(|| Box::new(refusal::nothing_to_reload()))?;
+        reload.reload().map(reloaded).map_err(|what| Box::new(refusal::bad_configuration(what)))
     }
 
-    pub(super) async fn rotate(&self, name: Option<&Name>) -> Result<Table, ErrorInfo> {
+    pub(super) async fn rotate(&self, name: Option<&Name>) -> Result<Table, Box<ErrorInfo>> {
         let meant = self.meant(name)?;
         Ok(rotation(join_all(meant.into_iter().map(Managed::rotate)).await))
     }
 
     /// As ROTATE, if the generation with this number is the active one.
-    pub(super) async fn retire(&self, number: u64, name: Option<&Name>) -> Result<Table, ErrorInfo> {
+    pub(super) async fn retire(&self, number: u64, name: Option<&Name>) -> Result<Table, Box<ErrorInfo>> {
         let meant = self.meant(name)?;
-        let [database] = meant[..] else { return Err(refusal::which_database()) };
+        let [database] = meant[..] else { return Err(Box::new(refusal::which_database())) };
         let active = database.keeper.snapshot().active;
         if active.map(GenerationId::number) != Some(number) {
-            return Err(refusal::not_active(number, database.name(), active.map(GenerationId::number)));
+            return Err(Box::new(refusal::not_active(
+                number,
+                database.name(),
+                active.map(GenerationId::number),
+            )));
         }
         Ok(rotation(vec![database.rotate().await]))
     }
 
     /// Waits until the last server connection is closed.
-    pub(super) async fn pause(&self, name: Option<&Name>) -> Result<(), ErrorInfo> {
+    pub(super) async fn pause(&self, name: Option<&Name>) -> Result<(), Box<ErrorInfo>> {
         let fresh: Vec<&Managed> = self.meant(name)?.into_iter().filter(|one| one.pool.pause()).collect();
         if fresh.is_empty() {
-            return Err(refusal::already_paused());
+            return Err(Box::new(refusal::already_paused()));
         }
         for database in &fresh {
             info!(pool = %database.name(), "pause asked for at the console");
         }
         let complete = join_all(fresh.iter().map(|database| database.pool.paused())).await;
         if complete.contains(&false) {
-            return Err(refusal::resumed_meanwhile());
+            return Err(Box::new(refusal::resumed_meanwhile()));
         }
         Ok(())
     }
 
-    pub(super) fn resume(&self, name: Option<&Name>) -> Result<(), ErrorInfo> {
+    pub(super) fn resume(&self, name: Option<&Name>) -> Result<(), Box<ErrorInfo>> {
         let resumed: Vec<&Managed> = self.meant(name)?.into_iter().filter(|one| one.pool.resume()).collect();
         if resumed.is_empty() {
-            return Err(refusal::not_paused(name.map(|name| name.text.as_str())));
+            return Err(Box::new(refusal::not_paused(name.map(|name| name.text.as_str()))));
         }
         for database in resumed {
             info!(pool = %database.name(), "resumed at the console");
@@ -112,7 +116,7 @@ impl Orders {
         Ok(())
     }
 
-    pub(super) fn reconnect(&self, name: Option<&Name>) -> Result<(), ErrorInfo> {
+    pub(super) fn reconnect(&self, name: Option<&Name>) -> Result<(), Box<ErrorInfo>> {
         for database in self.meant(name)? {
             info!(pool = %database.name(), "new server connections asked for at the console");
             database.pool.reconnect();
@@ -120,7 +124,7 @@ impl Orders {
         Ok(())
     }
 
-    pub(super) fn disable(&self, name: &Name, disabled: bool) -> Result<(), ErrorInfo> {
+    pub(super) fn disable(&self, name: &Name, disabled: bool) -> Result<(), Box<ErrorInfo>> {
         for database in self.meant(Some(name))? {
             info!(pool = %database.name(), disabled, "new clients refused or let in again at the console");
             database.pool.set_disabled(disabled);
@@ -128,10 +132,10 @@ impl Orders {
         Ok(())
     }
 
-    pub(super) async fn kill(&self, client: u64) -> Result<(), ErrorInfo> {
+    pub(super) async fn kill(&self, client: u64) -> Result<(), Box<ErrorInfo>> {
         let told = join_all(self.clients.iter().map(|port| port.kill(ClientId(client)))).await;
         if !told.contains(&true) {
-            return Err(refusal::no_such_client(client));
+            return Err(Box::new(refusal::no_such_client(client)));
         }
         info!(client, "session ended at the console");
         Ok(())

@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn root_and_our_own_user_may_unless_others_are_named() {
         use Origin::{Tcp, Unix};
-        let cases: &[(Option<&[&str]>, bool, Origin, Result<(), Denied>)] = &[
+        type Case<'a> = (Option<&'a [&'a str]>, bool, Origin, Result<(), Denied>);
+        let cases: &[Case<'_>] = &[
             (None, false, Unix(Some(0)), Ok(())),
             (None, false, Unix(Some(1000)), Ok(())),
             (None, false, Unix(Some(70)), Err(Denied::User(Some(70)))),

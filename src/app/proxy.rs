@@ -127,20 +127,10 @@ impl Proxy {
         let crowd = Crowd::new(settings.listen.clone(), threads);
         let cancels = Cancels::new(shards.clone());
         let (console_port, console_clients) = mpsc::unbounded_channel();
-        let mut data = Vec::new();
-        let mut clients = Vec::new();
-        for (index, words) in words.into_iter().enumerate() {
-            let (plan, port) = ShardPlan::new(
-                index,
-                shared.clone(),
-                crowd.clone(),
-                cancels.clone(),
-                console_port.clone(),
-                words,
-            );
-            data.push(start_thread(index, plan)?);
-            clients.push(port);
-        }
+        let (data, clients) = start_threads(words, |index, words| {
+            let (pools, crowd, cancels) = (shared.clone(), crowd.clone(), cancels.clone());
+            ShardPlan::new(index, pools, crowd, cancels, console_port.clone(), words)
+        })?;
 
         let (databases, keepers) = start_keepers(issuers, &settings.rotation);
         let watched = watch(&databases, &shards, &clients);
@@ -327,6 +317,20 @@ fn serve_http(
 ) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let server = HttpServer::new(watched.clone(), quit.clone());
     (bound.address(), tokio::spawn(server.serve(bound)))
+}
+
+/// One data thread for each of these; where their clients come in.
+fn start_threads<W>(
+    words: Vec<W>,
+    plan: impl Fn(usize, W) -> (ShardPlan, ClientPort),
+) -> io::Result<(Vec<JoinHandle<()>>, Vec<ClientPort>)> {
+    let (mut threads, mut clients) = (Vec::new(), Vec::new());
+    for (index, words) in words.into_iter().enumerate() {
+        let (plan, port) = plan(index, words);
+        threads.push(start_thread(index, plan)?);
+        clients.push(port);
+    }
+    Ok((threads, clients))
 }
 
 fn start_thread(index: usize, plan: ShardPlan) -> io::Result<JoinHandle<()>> {

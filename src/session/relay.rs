@@ -30,7 +30,9 @@ use crate::wire::HeaderScan;
 /// A message's header.
 pub(super) const SHORTEST: usize = 5;
 
+/// Large where it holds an upstream, and moved then: a box would be an allocation for each transaction.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant)]
 pub(super) enum Hold {
     Idle,
     Waiting(Waiting),
