@@ -10,6 +10,8 @@ mod exporter;
 mod reload;
 #[path = "console/rights.rs"]
 mod rights;
+#[path = "console/stats.rs"]
+mod stats;
 mod support;
 mod wire_client;
 

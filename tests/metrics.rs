@@ -134,6 +134,9 @@ async fn after_n_transactions_the_figures_say_n_and_who_is_there() {
     // 200 of pgbench, the table, the idle client's; BEGIN is answered and ends none.
     assert_eq!(seen.value("leasehold_transactions_total", APP), 202.0);
     assert_eq!(seen.value("leasehold_queries_total", APP), 203.0);
+    let times = ["leasehold_query_seconds_total", "leasehold_transaction_seconds_total"];
+    let times = times.map(|name| seen.value(name, APP));
+    assert!(times.iter().all(|seconds| (0.001..600.0).contains(seconds)), "{times:?}");
     assert!(seen.value("leasehold_checkouts_total", APP) >= 203.0);
     let clients = |state| seen.value("leasehold_clients", &[("database", "app"), ("state", state)]);
     assert_eq!((clients("active"), clients("waiting")), (2.0, 0.0));

@@ -86,7 +86,11 @@ mod tests {
     fn rights(admins: Option<&[&str]>, tcp_commands: bool) -> Result<Rights, UnknownUser> {
         let admin_uids = admins.map(|admins| admins.iter().map(|name| (*name).to_owned()).collect());
         let look_up = |name: &str| (name == "dba").then_some(70);
-        Rights::new(&ConsoleSettings { admin_uids, tcp_commands }, 1000, look_up)
+        Rights::new(
+            &ConsoleSettings { admin_uids, tcp_commands, ..ConsoleSettings::default() },
+            1000,
+            look_up,
+        )
     }
 
     #[test]

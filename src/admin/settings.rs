@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Every key with its value; never a secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,13 +110,21 @@ pub trait Reload: Debug + Send + Sync {
     fn reload(&self) -> Result<Vec<Change>, String>;
 }
 
-/// Who may give commands that change something (`[console]`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Who may give commands that change something, and what averages are over (`[console]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleSettings {
     /// Users of this host by number or name; `None`: root and the user that the program runs as.
     pub admin_uids: Option<Vec<String>>,
     /// Everybody who reaches the console over TCP may.
     pub tcp_commands: bool,
+    /// Averages in SHOW STATS are those of the latest period of this length that is complete.
+    pub stats_period: Duration,
+}
+
+impl Default for ConsoleSettings {
+    fn default() -> Self {
+        Self { admin_uids: None, tcp_commands: false, stats_period: Duration::from_secs(60) }
+    }
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ impl Proxy {
         })?;
 
         let (databases, keepers) = start_keepers(issuers, &settings.rotation);
-        let watched = watch(&databases, &shards, &clients);
+        let watched = watch(&databases, &shards, &clients, settings.console.stats_period);
         let (quit, shutdown) = (CancellationToken::new(), CancellationToken::new());
         let in_force = Arc::new(SettingsInForce::new(settings.shown));
         let reloader = from.map(|from| Reloader::new(from, crowd.clone(), shared.clone(), in_force.clone()));
@@ -299,14 +299,19 @@ fn start_keepers(
     (databases, keepers)
 }
 
-fn watch(databases: &[Database], shards: &[ShardPort], clients: &[ClientPort]) -> Arc<Watched> {
+fn watch(
+    databases: &[Database],
+    shards: &[ShardPort],
+    clients: &[ClientPort],
+    period: Duration,
+) -> Arc<Watched> {
     let each = |database: &Database| WatchedDatabase {
         pool: database.pool.clone(),
         keeper: database.keeper.clone(),
     };
     let databases = databases.iter().map(each).collect();
     let watched = Arc::new(Watched::new(databases, shards.to_vec(), clients.to_vec()));
-    tokio::spawn(Watched::sample(Arc::downgrade(&watched)));
+    tokio::spawn(Watched::sample(Arc::downgrade(&watched), period));
     watched
 }
 

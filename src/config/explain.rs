@@ -128,6 +128,8 @@ fn console(report: &mut Report<'_>) {
         false => "Over TCP the console only shows.",
     };
     report.item("console.tcp_commands", console.tcp_commands, said);
+    let period = span(console.stats_period);
+    report.item("console.stats_period", period, "SHOW STATS has the averages of the latest such period.");
 }
 
 fn listen_tcp(report: &mut Report<'_>, tcp: Option<SocketAddr>) {

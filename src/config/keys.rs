@@ -78,6 +78,12 @@ pub const KEYS: &[Key] = &[
         "false",
         "Whether everybody who reaches the console over TCP may give commands; SHOW is always allowed.",
     ),
+    key(
+        "console.stats_period",
+        "duration",
+        "60s",
+        "Averages in SHOW STATS are those of the latest period of this length that is complete; at least 1s.",
+    ),
     key("vault.address", "URL", "VAULT_ADDR", "Where Vault or OpenBao answers."),
     key("vault.namespace", "text", "VAULT_NAMESPACE", "Namespace of every request; empty: none."),
     key("vault.ca_file", "file", "VAULT_CACERT", "CA certificates (PEM) trusted instead of the system's."),

@@ -10,6 +10,7 @@ use std::task::Waker;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::activity::Activity;
 use super::gate::{Era, Standing};
 use super::prepared::Prepared;
 use super::profile::Profile;
@@ -191,6 +192,7 @@ pub(super) struct Tether {
     waker: RefCell<Option<Waker>>,
     cut: Cell<Option<CutReason>>,
     cancels: Cell<u32>,
+    pub(super) activity: Activity,
     /// Statements that are prepared there, as of when it was given back last.
     pub(super) prepared: Cell<usize>,
     pub(super) cancels_done: Notify,
@@ -199,6 +201,7 @@ pub(super) struct Tether {
 impl Tether {
     pub(super) fn hold(&self, client: ClientId, waker: &Waker) {
         self.holder.set(Some(client));
+        self.activity.reset();
         let mut mine = self.waker.borrow_mut();
         match &mut *mine {
             Some(kept) => kept.clone_from(waker),
@@ -208,6 +211,7 @@ impl Tether {
 
     pub(super) fn release(&self) {
         self.holder.set(None);
+        self.activity.reset();
     }
 
     pub(super) fn holder(&self) -> Option<ClientId> {
@@ -284,6 +288,7 @@ impl Registry {
             waker: RefCell::new(None),
             cut: Cell::new(None),
             cancels: Cell::new(0),
+            activity: Activity::default(),
             prepared: Cell::new(0),
             cancels_done: Notify::new(),
         });

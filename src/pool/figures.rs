@@ -12,16 +12,22 @@ impl LocalPool {
     pub fn counts(&self) -> PoolCounts {
         let all = self.registry.all();
         let busy = all.iter().filter(|tether| tether.holder().is_some()).count();
+        let work = &self.work;
         PoolCounts {
-            checkouts: self.checkouts.get(),
-            queries: self.queries.get(),
-            transactions: self.transactions.get(),
-            errors: self.errors.get(),
-            error_classes: *self.error_classes.borrow(),
-            waits: *self.waits.borrow(),
-            timeouts: self.timeouts.get(),
-            from_clients: self.from_clients.get(),
-            from_servers: self.from_servers.get(),
+            checkouts: work.checkouts.get(),
+            queries: work.queries.get(),
+            transactions: work.transactions.get(),
+            query_time: work.query_time.get(),
+            transaction_time: work.transaction_time.get(),
+            client_parses: work.client_parses.get(),
+            server_parses: work.server_parses.get(),
+            binds: work.binds.get(),
+            errors: work.errors.get(),
+            error_classes: *work.error_classes.borrow(),
+            waits: *work.waits.borrow(),
+            timeouts: work.timeouts.get(),
+            from_clients: work.from_clients.get(),
+            from_servers: work.from_servers.get(),
             prepared: all.iter().fold(0, |sum, tether| sum.saturating_add(tether.prepared.get() as u64)),
             waiting: self.places.borrow().len(),
             longest_wait: self.places.borrow().longest_wait(Instant::now()),

@@ -14,7 +14,6 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::classes::ErrorClasses;
 use super::conn::{CancelDone, ClientId, Conn, DetachedConn, Registry, Tether};
 use super::gate::Standing;
 use super::hunger::{Sight, gives};
@@ -23,8 +22,8 @@ use super::places::{CheckoutError, Places};
 use super::profile::Profile;
 use super::settings::PoolMode;
 use super::shared::Pool;
+use super::work::Work;
 use crate::credentials::{CutReason, GenerationId};
-use crate::histogram::Histogram;
 use crate::upstream::cancel;
 
 /// How long a CancelRequest may take.
@@ -58,15 +57,7 @@ pub struct LocalPool {
     pub(super) paused_until: Cell<Option<Instant>>,
     /// The most connections that clients held at once since the last switch.
     pub(super) most_used: Cell<usize>,
-    pub(super) checkouts: Cell<u64>,
-    pub(super) queries: Cell<u64>,
-    pub(super) transactions: Cell<u64>,
-    pub(super) errors: Cell<u64>,
-    pub(super) error_classes: RefCell<ErrorClasses>,
-    pub(super) waits: RefCell<Histogram>,
-    pub(super) timeouts: Cell<u64>,
-    pub(super) from_clients: Cell<u64>,
-    pub(super) from_servers: Cell<u64>,
+    pub(super) work: Work,
 }
 
 /// A waiting client, as the queue reaches it.
@@ -114,15 +105,7 @@ impl LocalPool {
             seen: Cell::default(),
             paused_until: Cell::new(None),
             most_used: Cell::new(0),
-            checkouts: Cell::new(0),
-            queries: Cell::new(0),
-            transactions: Cell::new(0),
-            errors: Cell::new(0),
-            error_classes: RefCell::default(),
-            waits: RefCell::default(),
-            timeouts: Cell::new(0),
-            from_clients: Cell::new(0),
-            from_servers: Cell::new(0),
+            work: Work::default(),
         })
     }
 
@@ -215,33 +198,6 @@ impl LocalPool {
         });
     }
 
-    /// Counts a client's query that was answered, and the transaction if that ended with it.
-    #[inline]
-    pub fn count_answer(&self, ends_transaction: bool) {
-        self.queries.set(self.queries.get().wrapping_add(1));
-        if ends_transaction {
-            self.transactions.set(self.transactions.get().wrapping_add(1));
-        }
-    }
-
-    /// Counts an error that the server sent.
-    pub fn count_error(&self, sqlstate: &str) {
-        self.errors.set(self.errors.get().wrapping_add(1));
-        self.error_classes.borrow_mut().count(sqlstate);
-    }
-
-    /// Counts what was read from a client.
-    #[inline]
-    pub fn count_from_client(&self, bytes: usize) {
-        self.from_clients.set(self.from_clients.get().wrapping_add(bytes as u64));
-    }
-
-    /// Counts what was read from the server.
-    #[inline]
-    pub fn count_from_server(&self, bytes: usize) {
-        self.from_servers.set(self.from_servers.get().wrapping_add(bytes as u64));
-    }
-
     /// Cancels what a connection runs, then closes it.
     pub fn cancel_and_close(self: &Rc<Self>, conn: Conn) {
         let (pool, tether) = (self.pool.clone(), conn.tether().clone());
@@ -291,7 +247,7 @@ impl LocalPool {
     }
 
     fn note_use(&self) {
-        self.checkouts.set(self.checkouts.get().wrapping_add(1));
+        self.work.checkouts.add(1);
         let free = self.idle.borrow().len().saturating_add(self.warm.borrow().len());
         let used = self.registry.len().saturating_sub(free);
         if used > self.most_used.get() {
@@ -302,7 +258,7 @@ impl LocalPool {
     fn hand_over(&self, conn: Conn, owner: &Owner) {
         conn.tether().hold(owner.client, &owner.waker.borrow());
         self.note_use();
-        self.waits.borrow_mut().observe(owner.since.elapsed());
+        self.work.waits.borrow_mut().observe(owner.since.elapsed());
         owner.settle(Ok(conn));
     }
 
@@ -432,7 +388,7 @@ impl LocalPool {
         let expired = self.places.borrow_mut().expired(now, limit, self.paused_until.get());
         for (owner, waited) in expired {
             let trouble = self.pool.trouble();
-            self.timeouts.set(self.timeouts.get().wrapping_add(1));
+            self.work.timeouts.add(1);
             owner.settle(Err(CheckoutError::Timeout { waited, trouble }));
         }
         self.follow_active();

@@ -4,6 +4,7 @@
 //! connections there may be. A [`LocalPool`] is one shard's part of it: its
 //! idle connections and its waiting clients, on one thread, without locks.
 
+mod activity;
 mod classes;
 mod conn;
 mod feed;
@@ -28,6 +29,7 @@ mod snapshot;
 #[cfg(test)]
 mod stage;
 mod watch;
+mod work;
 
 pub use classes::ErrorClasses;
 pub use conn::{ClientId, Conn, ServerRow};

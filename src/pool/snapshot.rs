@@ -30,6 +30,11 @@ impl PoolCounts {
             checkouts: self.checkouts.saturating_add(other.checkouts),
             queries: self.queries.saturating_add(other.queries),
             transactions: self.transactions.saturating_add(other.transactions),
+            query_time: self.query_time.saturating_add(other.query_time),
+            transaction_time: self.transaction_time.saturating_add(other.transaction_time),
+            client_parses: self.client_parses.saturating_add(other.client_parses),
+            server_parses: self.server_parses.saturating_add(other.server_parses),
+            binds: self.binds.saturating_add(other.binds),
             errors: self.errors.saturating_add(other.errors),
             error_classes: self.error_classes.and(&other.error_classes),
             waits: self.waits.and(&other.waits),
@@ -54,6 +59,17 @@ pub struct PoolCounts {
     pub queries: u64,
     /// Of those, the ones that left no transaction open.
     pub transactions: u64,
+    /// How long servers worked for clients: from a message that found nothing owed to the answer that
+    /// left nothing owed, of what is answered.
+    pub query_time: Duration,
+    /// How long transactions that are over were open.
+    pub transaction_time: Duration,
+    /// Parse messages of clients.
+    pub client_parses: u64,
+    /// Statements that servers prepared for clients.
+    pub server_parses: u64,
+    /// Bind messages of clients.
+    pub binds: u64,
     /// ErrorResponses that the server sent.
     pub errors: u64,
     /// Those errors by the class of their SQLSTATE.

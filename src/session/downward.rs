@@ -114,11 +114,12 @@ impl Relay {
             match answer {
                 Answer::Ready(status) => {
                     self.exchange.ready(status.unwrap_or(Status::Failed));
-                    self.local.count_answer(status == Some(Status::Idle));
+                    self.count_answer(status == Some(Status::Idle));
                 }
                 Answer::CopyIn => self.exchange.copy_in(),
                 Answer::Error(fields) => self.server_failed(&fields),
                 Answer::Complete(_) | Answer::Step(b'I' | b's') => self.exchange.completed(),
+                Answer::Step(b'1') => self.local.count_server_parse(),
                 Answer::Parameter(_) | Answer::Step(_) => {}
             }
             return Ok(());
@@ -129,7 +130,12 @@ impl Relay {
             self.exchange.completed();
         }
         match answer {
-            Answer::Step(kind) => self.mine.heard(kind),
+            Answer::Step(kind) => {
+                if kind == b'1' {
+                    self.local.count_server_parse();
+                }
+                self.mine.heard(kind);
+            }
             Answer::Complete(tag) => self.mine.completed(tag, conn),
             Answer::Ready(status) => {
                 let profiles = &self.shard.profiles;
@@ -174,7 +180,14 @@ impl Relay {
             self.needed = SHORTEST;
         } else {
             self.again.answered();
-            self.local.count_answer(ends_transaction);
+            self.count_answer(ends_transaction);
+        }
+    }
+
+    #[inline]
+    fn count_answer(&self, ends_transaction: bool) {
+        if let Hold::Active(conn) = &self.hold {
+            self.local.count_answer(conn, ends_transaction, !self.exchange.quiet());
         }
     }
 

@@ -122,11 +122,17 @@ impl Relay {
                 }
             }
             self.exchange.sent(header.kind);
+            self.local.count_request(header.kind);
         };
         if may_repeat && end == bytes.len() {
             self.again.keep(bytes);
         }
         self.send(cx, bytes.get(from..end).unwrap_or_default());
+        if let Hold::Active(conn) = &self.hold
+            && !self.exchange.quiet()
+        {
+            self.local.server_works(conn);
+        }
         self.say_made_up();
         Step::Again
     }
@@ -203,6 +209,7 @@ impl Relay {
             Some(consumed) => {
                 self.ahead.advance(consumed);
                 self.needed = SHORTEST;
+                self.local.count_request(b'P');
                 self.to_client.extend_from_slice(&answer);
                 true
             }

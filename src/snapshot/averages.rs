@@ -5,9 +5,6 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::pool::PoolCounts;
 
-/// How far apart two samples are.
-pub(super) const PERIOD: Duration = Duration::from_secs(60);
-
 /// The totals of every database at one moment, in the order of their indices.
 #[derive(Debug, Clone)]
 struct Sample {
@@ -52,6 +49,11 @@ struct Grown {
     queries: u64,
     from_clients: u64,
     from_servers: u64,
+    query_time: Duration,
+    transaction_time: Duration,
+    client_parses: u64,
+    server_parses: u64,
+    binds: u64,
     waits: u64,
     waited: Duration,
 }
@@ -64,13 +66,18 @@ impl Grown {
             queries: after.queries.saturating_sub(before.queries),
             from_clients: after.from_clients.saturating_sub(before.from_clients),
             from_servers: after.from_servers.saturating_sub(before.from_servers),
+            query_time: after.query_time.saturating_sub(before.query_time),
+            transaction_time: after.transaction_time.saturating_sub(before.transaction_time),
+            client_parses: after.client_parses.saturating_sub(before.client_parses),
+            server_parses: after.server_parses.saturating_sub(before.server_parses),
+            binds: after.binds.saturating_sub(before.binds),
             waits: after.waits.count().saturating_sub(before.waits.count()),
             waited: after.waits.sum().saturating_sub(before.waits.sum()),
         }
     }
 }
 
-/// Averages of one database: whole numbers a second, the wait in whole microseconds.
+/// Averages of one database: whole numbers a second, times in whole microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rates {
     /// Connections handed to clients.
@@ -83,6 +90,16 @@ pub struct Rates {
     pub from_clients: u64,
     /// Bytes that came from the server for them.
     pub from_servers: u64,
+    /// How long a transaction was open; 0 if there was none.
+    pub transaction_micros: u64,
+    /// How long the server worked on a query; 0 if there was none.
+    pub query_micros: u64,
+    /// Parse messages of clients.
+    pub client_parses: u64,
+    /// Statements that servers prepared for clients.
+    pub server_parses: u64,
+    /// Bind messages of clients.
+    pub binds: u64,
     /// How long a client that had to wait and got a connection did so; 0 if none had to.
     pub wait_micros: u64,
 }
@@ -99,6 +116,11 @@ impl Period {
             queries: per_second(grown.queries),
             from_clients: per_second(grown.from_clients),
             from_servers: per_second(grown.from_servers),
+            transaction_micros: over(grown.transaction_time.as_micros(), u128::from(grown.transactions)),
+            query_micros: over(grown.query_time.as_micros(), u128::from(grown.queries)),
+            client_parses: per_second(grown.client_parses),
+            server_parses: per_second(grown.server_parses),
+            binds: per_second(grown.binds),
             wait_micros: over(grown.waited.as_micros(), u128::from(grown.waits)),
         }
     }
@@ -127,6 +149,11 @@ mod tests {
             queries: 3 * n,
             from_clients: 10 * n,
             from_servers: 100 * n,
+            query_time: Duration::from_micros(60 * n),
+            transaction_time: Duration::from_micros(50 * n),
+            client_parses: 4 * n,
+            server_parses: n,
+            binds: 5 * n,
             waits: histogram,
             ..PoolCounts::default()
         }
@@ -145,6 +172,11 @@ mod tests {
             queries: 3,
             from_clients: 10,
             from_servers: 100,
+            transaction_micros: 25,
+            query_micros: 20,
+            client_parses: 4,
+            server_parses: 1,
+            binds: 5,
             wait_micros: 200,
         };
         assert_eq!(samples.period().unwrap().rates(0), first);

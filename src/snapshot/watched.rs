@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::averages::{PERIOD, Samples};
+use super::averages::Samples;
 use super::now::Now;
 use super::process::{DatabaseSnapshot, Snapshot, TargetSnapshot};
 use crate::clock::Moment;
@@ -94,9 +94,9 @@ impl Watched {
         snapshot
     }
 
-    /// Takes a sample of the totals each period, for averages. Ends when nobody else has what is watched.
-    pub async fn sample(watched: Weak<Self>) {
-        let mut ticks = interval(PERIOD);
+    /// Takes a sample of the totals each `period`, for averages. Ends when nobody else has what is watched.
+    pub async fn sample(watched: Weak<Self>, period: Duration) {
+        let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;

@@ -165,7 +165,8 @@ async fn scrape(exporter: &mut Exporter) {
 async fn pgbouncer_exporter_reads_every_figure_it_knows_under_load() {
     let house = or_skip!(House::open().await);
     let mut exporter = Exporter::connect(house.proxy.port()).await;
-    let figures = ["xact_count", "query_count", "bytes_received", "bytes_sent", "wait_time"];
+    let figures =
+        ["xact_count", "query_count", "bytes_received", "bytes_sent", "wait_time", "xact_time", "query_time"];
     let before = exporter.app("SHOW STATS_TOTALS", "database").await;
 
     // Twice as many clients as connections, so that some have to wait.
@@ -206,6 +207,8 @@ async fn pgbouncer_exporter_reads_every_figure_it_knows_under_load() {
         ("bytes_received", "total_received"),
         ("bytes_sent", "total_sent"),
         ("wait_time", "total_wait_time"),
+        ("xact_time", "total_xact_time"),
+        ("query_time", "total_query_time"),
     ];
     for (one, other) in same {
         assert_eq!(number(&totals, one), number(&stats, other), "{one}");

@@ -19,8 +19,16 @@ const AVERAGE_RECEIVED: &str = "Bytes that came from clients, a second.";
 const AVERAGE_SENT: &str = "Bytes that came from the server for them, a second.";
 const AVERAGE_WAIT: &str =
     "Microseconds that a client which had to wait for a server connection did so until it got it.";
-const NOT_MEASURED: &str = "Always 0: not measured.";
-const NOT_COUNTED: &str = "Always 0: not counted.";
+const IN_TRANSACTION: &str = "Microseconds that transactions were open which are over.";
+const AT_WORK: &str = "Microseconds that the server worked on queries which are answered.";
+const CLIENT_PARSES: &str = "Statements that clients prepared (Parse).";
+const SERVER_PARSES: &str = "Statements that servers prepared for clients.";
+const BINDS: &str = "Statements that clients readied for execution (Bind).";
+const AVERAGE_IN_TRANSACTION: &str = "Microseconds that a transaction was open.";
+const AVERAGE_AT_WORK: &str = "Microseconds that the server worked on a query.";
+const AVERAGE_CLIENT_PARSES: &str = "Statements that clients prepared (Parse), a second.";
+const AVERAGE_SERVER_PARSES: &str = "Statements that servers prepared for clients, a second.";
+const AVERAGE_BINDS: &str = "Statements that clients readied for execution (Bind), a second.";
 
 pub(super) const TOTALS: &[Column] = &[
     DATABASE,
@@ -29,12 +37,12 @@ pub(super) const TOTALS: &[Column] = &[
     column("query_count", Kind::Int8, QUERIES),
     column("bytes_received", Kind::Int8, RECEIVED),
     column("bytes_sent", Kind::Int8, SENT),
-    column("xact_time", Kind::Int8, NOT_MEASURED),
-    column("query_time", Kind::Int8, NOT_MEASURED),
+    column("xact_time", Kind::Int8, IN_TRANSACTION),
+    column("query_time", Kind::Int8, AT_WORK),
     column("wait_time", Kind::Int8, WAITED),
-    column("client_parse_count", Kind::Int8, NOT_COUNTED),
-    column("server_parse_count", Kind::Int8, NOT_COUNTED),
-    column("bind_count", Kind::Int8, NOT_COUNTED),
+    column("client_parse_count", Kind::Int8, CLIENT_PARSES),
+    column("server_parse_count", Kind::Int8, SERVER_PARSES),
+    column("bind_count", Kind::Int8, BINDS),
 ];
 
 pub(super) const AVERAGES: &[Column] = &[
@@ -44,12 +52,12 @@ pub(super) const AVERAGES: &[Column] = &[
     column("query_count", Kind::Int8, AVERAGE_QUERIES),
     column("bytes_received", Kind::Int8, AVERAGE_RECEIVED),
     column("bytes_sent", Kind::Int8, AVERAGE_SENT),
-    column("xact_time", Kind::Int8, NOT_MEASURED),
-    column("query_time", Kind::Int8, NOT_MEASURED),
+    column("xact_time", Kind::Int8, AVERAGE_IN_TRANSACTION),
+    column("query_time", Kind::Int8, AVERAGE_AT_WORK),
     column("wait_time", Kind::Int8, AVERAGE_WAIT),
-    column("client_parse_count", Kind::Int8, NOT_COUNTED),
-    column("server_parse_count", Kind::Int8, NOT_COUNTED),
-    column("bind_count", Kind::Int8, NOT_COUNTED),
+    column("client_parse_count", Kind::Int8, AVERAGE_CLIENT_PARSES),
+    column("server_parse_count", Kind::Int8, AVERAGE_SERVER_PARSES),
+    column("bind_count", Kind::Int8, AVERAGE_BINDS),
 ];
 
 pub(super) const STATS: &[Column] = &[
@@ -59,23 +67,23 @@ pub(super) const STATS: &[Column] = &[
     column("total_query_count", Kind::Int8, QUERIES),
     column("total_received", Kind::Int8, RECEIVED),
     column("total_sent", Kind::Int8, SENT),
-    column("total_xact_time", Kind::Int8, NOT_MEASURED),
-    column("total_query_time", Kind::Int8, NOT_MEASURED),
+    column("total_xact_time", Kind::Int8, IN_TRANSACTION),
+    column("total_query_time", Kind::Int8, AT_WORK),
     column("total_wait_time", Kind::Int8, WAITED),
-    column("total_client_parse_count", Kind::Int8, NOT_COUNTED),
-    column("total_server_parse_count", Kind::Int8, NOT_COUNTED),
-    column("total_bind_count", Kind::Int8, NOT_COUNTED),
+    column("total_client_parse_count", Kind::Int8, CLIENT_PARSES),
+    column("total_server_parse_count", Kind::Int8, SERVER_PARSES),
+    column("total_bind_count", Kind::Int8, BINDS),
     column("avg_server_assignment_count", Kind::Int8, AVERAGE_CHECKOUTS),
     column("avg_xact_count", Kind::Int8, AVERAGE_TRANSACTIONS),
     column("avg_query_count", Kind::Int8, AVERAGE_QUERIES),
     column("avg_recv", Kind::Int8, AVERAGE_RECEIVED),
     column("avg_sent", Kind::Int8, AVERAGE_SENT),
-    column("avg_xact_time", Kind::Int8, NOT_MEASURED),
-    column("avg_query_time", Kind::Int8, NOT_MEASURED),
+    column("avg_xact_time", Kind::Int8, AVERAGE_IN_TRANSACTION),
+    column("avg_query_time", Kind::Int8, AVERAGE_AT_WORK),
     column("avg_wait_time", Kind::Int8, AVERAGE_WAIT),
-    column("avg_client_parse_count", Kind::Int8, NOT_COUNTED),
-    column("avg_server_parse_count", Kind::Int8, NOT_COUNTED),
-    column("avg_bind_count", Kind::Int8, NOT_COUNTED),
+    column("avg_client_parse_count", Kind::Int8, AVERAGE_CLIENT_PARSES),
+    column("avg_server_parse_count", Kind::Int8, AVERAGE_SERVER_PARSES),
+    column("avg_bind_count", Kind::Int8, AVERAGE_BINDS),
 ];
 
 pub(super) fn stats(view: &Snapshot) -> Vec<Vec<Value>> {
@@ -104,12 +112,12 @@ fn sums(counts: &PoolCounts) -> [Value; 11] {
         Value::count(counts.queries),
         Value::count(counts.from_clients),
         Value::count(counts.from_servers),
-        Value::count(0),
-        Value::count(0),
+        Value::count(counts.transaction_time.as_micros()),
+        Value::count(counts.query_time.as_micros()),
         Value::count(counts.waits.sum().as_micros()),
-        Value::count(0),
-        Value::count(0),
-        Value::count(0),
+        Value::count(counts.client_parses),
+        Value::count(counts.server_parses),
+        Value::count(counts.binds),
     ]
 }
 
@@ -120,11 +128,11 @@ fn rates(rates: &Rates) -> [Value; 11] {
         Value::count(rates.queries),
         Value::count(rates.from_clients),
         Value::count(rates.from_servers),
-        Value::count(0),
-        Value::count(0),
+        Value::count(rates.transaction_micros),
+        Value::count(rates.query_micros),
         Value::count(rates.wait_micros),
-        Value::count(0),
-        Value::count(0),
-        Value::count(0),
+        Value::count(rates.client_parses),
+        Value::count(rates.server_parses),
+        Value::count(rates.binds),
     ]
 }

@@ -95,6 +95,11 @@ fn view() -> Snapshot {
     let part = PoolSnapshot {
         counts: PoolCounts {
             transactions: 7,
+            query_time: Duration::from_micros(70),
+            transaction_time: Duration::from_micros(80),
+            client_parses: 6,
+            server_parses: 2,
+            binds: 5,
             errors: 1,
             checkouts: 8,
             queries: 9,
@@ -258,8 +263,8 @@ fn databases_tell_where_they_go() {
 fn stats_are_totals_and_averages() {
     let view = view();
     let totals = "database=app server_assignment_count=8 xact_count=7 query_count=9 bytes_received=100 \
-                  bytes_sent=1000 xact_time=0 query_time=0 wait_time=1500 client_parse_count=0 \
-                  server_parse_count=0 bind_count=0";
+                  bytes_sent=1000 xact_time=80 query_time=70 wait_time=1500 client_parse_count=6 \
+                  server_parse_count=2 bind_count=5";
     assert_eq!(first(&table(Show::StatsTotals, &view)), totals);
     let stats = table(Show::Stats, &view);
     let (all, total, average) = (

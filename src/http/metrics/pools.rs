@@ -87,6 +87,14 @@ fn work(families: &mut Families<'_>, pools: &[Pool<'_>]) -> Outcome {
         &plain("leasehold_transactions", "Transactions finished."),
         pools.iter().map(|pool| (pool.labels(), pool.counts.transactions)),
     )?;
+    families.counter(
+        &seconds("leasehold_query", "How long the server worked on queries which are answered."),
+        pools.iter().map(|pool| (pool.labels(), pool.counts.query_time.as_secs_f64())),
+    )?;
+    families.counter(
+        &seconds("leasehold_transaction", "How long transactions were open which are over."),
+        pools.iter().map(|pool| (pool.labels(), pool.counts.transaction_time.as_secs_f64())),
+    )?;
     let rows = pools.iter().flat_map(|pool| {
         let class = |(class, count)| ([("database", pool.name()), ("sqlstate_class", class)], count);
         pool.counts.error_classes.seen().map(class).collect::<Vec<_>>()

@@ -1,0 +1,111 @@
+//! What the client that holds a connection has it do, and since when: for the times of SHOW STATS.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Since when the holder's transaction is open, and the server at work for it.
+///
+/// A transaction begins with the first message after the end of the one before, and ends with the
+/// ReadyForQuery that says so; the server is at work from a message that finds nothing owed to the
+/// ReadyForQuery that leaves nothing owed.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    transaction: Cell<Option<Instant>>,
+    query: Cell<Option<Instant>>,
+}
+
+/// How long something took that is over now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Spent {
+    /// The server worked, since this was last asked.
+    pub(super) query: Duration,
+    /// The transaction, if it ended.
+    pub(super) transaction: Duration,
+}
+
+impl Activity {
+    /// Another holder, or none.
+    pub(super) fn reset(&self) {
+        self.transaction.set(None);
+        self.query.set(None);
+    }
+
+    /// Whether the server is at work.
+    #[inline]
+    pub(super) fn is_at_work(&self) -> bool {
+        self.query.get().is_some()
+    }
+
+    /// The server has got something to do.
+    #[inline]
+    pub(super) fn begins(&self, now: Instant) {
+        if self.query.get().is_none() {
+            self.query.set(Some(now));
+        }
+        if self.transaction.get().is_none() {
+            self.transaction.set(Some(now));
+        }
+    }
+
+    /// The server said ReadyForQuery. `ends`: it left no transaction open; `more`: it has more to do.
+    #[inline]
+    pub(super) fn answered(&self, now: Instant, ends: bool, more: bool) -> Spent {
+        let since =
+            |begun: Option<Instant>| begun.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let mut spent = Spent { query: since(self.query.replace(more.then_some(now))), ..Spent::default() };
+        if ends {
+            spent.transaction = since(self.transaction.replace(more.then_some(now)));
+        }
+        spent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `q`: a message finds nothing owed; `i`, `t`: ReadyForQuery in and out of a transaction; upper case: more is
+    /// owed; a digit: so many milliseconds pass. The milliseconds that queries and transactions took.
+    fn play(script: &str) -> (u128, u128) {
+        let activity = Activity::default();
+        let (mut now, mut total) = (Instant::now(), Spent::default());
+        for event in script.chars() {
+            match event {
+                'q' => activity.begins(now),
+                'i' | 'I' | 't' | 'T' => {
+                    let ends = event.eq_ignore_ascii_case(&'i');
+                    let spent = activity.answered(now, ends, event.is_ascii_uppercase());
+                    total.query += spent.query;
+                    total.transaction += spent.transaction;
+                }
+                '/' => activity.reset(),
+                pause => now += Duration::from_millis(u64::from(pause.to_digit(10).unwrap())),
+            }
+        }
+        (total.query.as_millis(), total.transaction.as_millis())
+    }
+
+    #[test]
+    fn a_query_lasts_while_something_is_owed_and_a_transaction_up_to_its_end() {
+        for (script, query, transaction) in [
+            ("5q3i5", 3, 3),
+            ("q3i9q2i", 5, 5),
+            // In a transaction, idle in between.
+            ("q1t5q2t4q3i", 6, 15),
+            // A pipeline: each transaction begins where the one before ended.
+            ("q3I2I4i", 9, 9),
+            // A pipeline within a transaction.
+            ("q3T2t4q1i", 6, 10),
+            // What is written behind what is under way begins nothing.
+            ("q3q2i", 5, 5),
+            // An answer that nobody asked for.
+            ("5i", 0, 0),
+            // Another holder, before the end.
+            ("q5t7/q1i", 6, 1),
+        ] {
+            assert_eq!(play(script), (query, transaction), "{script}");
+        }
+    }
+}
