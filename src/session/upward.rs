@@ -128,13 +128,19 @@ impl Relay {
             self.again.keep(bytes);
         }
         self.send(cx, bytes.get(from..end).unwrap_or_default());
+        self.note_work();
+        self.say_made_up();
+        Step::Again
+    }
+
+    /// From here on the server works for the client, if it has something to do.
+    #[inline]
+    fn note_work(&self) {
         if let Hold::Active(conn) = &self.hold
             && !self.exchange.quiet()
         {
             self.local.server_works(conn);
         }
-        self.say_made_up();
-        Step::Again
     }
 
     /// Whether what is sent now may have to be sent once more.
