@@ -81,7 +81,7 @@ pub fn server(stand: &Stand) -> Endpoint {
 
 /// How long a driver runs through the proxy, all its modes together.
 pub fn duration() -> Duration {
-    Duration::from_secs(short_or_long(10, 120))
+    Duration::from_secs(short_or_long(7, 120))
 }
 
 /// Runs a program in each mode, against the server for a second and then through the proxy. All

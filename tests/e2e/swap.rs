@@ -21,7 +21,7 @@ async fn generations_pass_under_two_loads_and_no_statement_fails() {
     let mut proxy = site.run_filled("", "").await;
     let place = proxy.endpoint("app");
     // TPC-B first: it vacuums and truncates before it starts.
-    let (seconds, fewest) = short_or_long(("20", 3), ("60", 8));
+    let (seconds, fewest) = short_or_long(("14", 2), ("60", 8));
     let loads = [TPC_B, SELECT_ONLY].map(|load| place.start_pgbench(&lasting(load, seconds)));
     let mut transactions = Vec::new();
     for load in loads {
@@ -39,7 +39,7 @@ async fn generations_pass_under_two_loads_and_no_statement_fails() {
 async fn the_barest_role_swaps_just_as_well() {
     let site = or_skip!(Site::bare("8s", "30s").await);
     let mut proxy = site.run("", "").await;
-    let (seconds, fewest) = short_or_long(("20", 3), ("40", 5));
+    let (seconds, fewest) = short_or_long(("14", 2), ("40", 5));
     let load = lasting(&["-n", "-S", "-c", "16", "-j", "2"], seconds);
     let transactions = clean(proxy.endpoint("app").start_pgbench(&load), &proxy).await;
     let generations = proxy.activations("app").len();
@@ -54,7 +54,7 @@ async fn a_token_that_ends_before_its_lease_bounds_the_user() {
     let lives = [("DEFAULT_TTL", "24h"), ("MAX_TTL", "24h"), ("TOKEN_TTL", "10s"), ("TOKEN_MAX_TTL", "10s")];
     let site = or_skip!(Site::open(&lives).await);
     let mut proxy = site.run_filled("", "").await;
-    let (seconds, fewest) = short_or_long(("20", 2), ("45", 4));
+    let (seconds, fewest) = short_or_long(("14", 2), ("45", 4));
     let load = lasting(&["-n", "-c", "8", "-j", "1"], seconds);
     let transactions = clean(proxy.endpoint("app").start_pgbench(&load), &proxy).await;
     let generations = proxy.activations("app").len();

@@ -322,7 +322,7 @@ fn any_steps_of_several_clients_are_answered_as_if_each_had_a_server_of_its_own(
     let plan = Plan { pool_size: CLIENTS, database, ..Plan::default() };
     let stand = or_skip!(runtime.block_on(Stand::start_with(plan)));
     let config = Config {
-        cases: short_or_long(400, 8000),
+        cases: short_or_long(250, 8000),
         failure_persistence: None,
         max_shrink_iters: 300,
         ..Config::default()
