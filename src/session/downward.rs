@@ -17,6 +17,8 @@ use crate::wire::Status;
 
 /// ParseComplete.
 const PARSED: &[u8] = b"1\0\0\0\x04";
+/// A longer error passes piece by piece.
+const LONGEST_WITHHELD: usize = 64 * 1024;
 
 impl Relay {
     /// Reads from the server and writes straight on to the client.
@@ -24,7 +26,7 @@ impl Relay {
         let Hold::Active(conn) = &mut self.hold else { return Step::Park };
         let n = match conn.stream.poll_read(cx, scratch) {
             Poll::Pending => return Step::Park,
-            Poll::Ready(Ok(0) | Err(_)) => return Step::End(self.server_is_gone()),
+            Poll::Ready(Ok(0) | Err(_)) => return self.upstream_closed(),
             Poll::Ready(Ok(n)) => n,
         };
         self.local.count_from_server(n);
@@ -78,12 +80,11 @@ impl Relay {
             let answer = self.answers.next(&mut rest).map_err(|e| End::Refused(refusal::bad_server(e)))?;
             match answer {
                 None => return Ok(bytes),
-                Some(Answer::Error(fields))
-                    if whole && fields.is_fatal() && !self.session_mode && self.exchange.at_rest() =>
-                {
-                    // Right behind the end of a transaction: the upstream ends, the session does not.
-                    self.server_said = true;
-                    return Ok(bytes.get(..bytes.len().saturating_sub(left)).unwrap_or_default());
+                Some(Answer::Error(fields)) if whole && fields.is_fatal() && self.outlives_upstream() => {
+                    let before = bytes.get(..bytes.len().saturating_sub(left)).unwrap_or_default();
+                    self.to_client.extend_from_slice(before);
+                    self.upstream_says_goodbye(*fields);
+                    return Ok(&[]);
                 }
                 Some(answer) => {
                     if !whole && matches!(answer, Answer::Error(_)) {
@@ -142,6 +143,9 @@ impl Relay {
                 let role = self.local.pool().settings().upstream.role.as_deref();
                 if self.mine.ready(conn, role, |profile| profiles.shared(&profile)) {
                     self.exchange.ready(status.unwrap_or(Status::Failed));
+                    if status == Some(Status::Idle) {
+                        self.mine.transaction_ends();
+                    }
                     self.client_answered(status == Some(Status::Idle));
                 } else if self.mine.is_broken() {
                     return Err(End::Refused(refusal::align_failed()));
@@ -194,9 +198,13 @@ impl Relay {
     #[cold]
     fn server_failed(&mut self, fields: &crate::wire::ErrorFields) {
         self.exchange.error();
-        self.local.count_error(&fields.sqlstate);
         self.server_said |= fields.is_fatal();
-        if is_suspicious(&fields.sqlstate) {
+        self.note_error(&fields.sqlstate);
+    }
+
+    pub(super) fn note_error(&self, sqlstate: &str) {
+        self.local.count_error(sqlstate);
+        if is_suspicious(sqlstate) {
             self.local.pool().suspect();
         }
     }
@@ -220,11 +228,12 @@ impl Relay {
                     return Ok(());
                 };
                 self.verdict = self.mine.verdict(kind);
-                if kind == b'E' && self.verdict == Verdict::Pass && self.again.is_kept() {
+                let length = u32::from_be_bytes([a, b, c, d]);
+                let length = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1).max(SHORTEST);
+                if kind == b'E' && self.verdict == Verdict::Pass && length <= LONGEST_WITHHELD {
                     self.verdict = Verdict::Withhold;
                 }
-                let length = u32::from_be_bytes([a, b, c, d]);
-                usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1).max(5)
+                length
             } else {
                 // Of a header that has been passed on in part, byte by byte.
                 self.answers.left().unwrap_or(1)
@@ -243,7 +252,17 @@ impl Relay {
             while let Some(answer) =
                 self.answers.next(&mut input).map_err(|e| End::Refused(refusal::bad_server(e)))?
             {
-                self.hear(answer)?;
+                match answer {
+                    Answer::Error(fields)
+                        if self.verdict != Verdict::Pass && fields.is_fatal() && self.outlives_upstream() =>
+                    {
+                        self.upstream_says_goodbye(*fields);
+                        self.verdict = Verdict::Pass;
+                        self.row.clear();
+                        return Ok(());
+                    }
+                    answer => self.hear(answer)?,
+                }
             }
             if self.answers.at_boundary() {
                 self.is_whole();

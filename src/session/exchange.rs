@@ -212,6 +212,32 @@ impl Exchange {
         self.answers == 0 && self.status != Status::Failed && self.last() != Some(Point::Failed)
     }
 
+    /// What the last ReadyForQuery said.
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Another upstream is in a failed transaction, as the one before was.
+    pub(super) fn begins_failed(&mut self) {
+        self.status = Status::Failed;
+    }
+
+    /// Of each request that is to end with ReadyForQuery whether the client has heard that it failed, in
+    /// order; then the same of messages without a Sync, if there are any.
+    pub(super) fn unanswered(&self) -> (Vec<bool>, Option<bool>) {
+        let (mut requests, mut open) = (Vec::new(), None);
+        for point in &self.owed {
+            match point {
+                Point::Begin(_) => open = Some(false),
+                Point::Failed => open = Some(true),
+                Point::Query | Point::Call => requests.push(false),
+                Point::Sync => requests.push(open.take() == Some(true)),
+                Point::CopyEnd => {}
+            }
+        }
+        (requests, open)
+    }
+
     /// Whether the connection must be closed because the two sides may disagree.
     #[inline]
     pub(super) fn uncertain(&self) -> bool {
@@ -309,6 +335,24 @@ mod tests {
         .filter(|s| !s.is_empty())
         {
             assert!(!play(script).at_rest(), "{script}");
+        }
+    }
+
+    #[test]
+    fn what_is_unanswered_hears_of_the_end() {
+        for (script, requests, open) in [
+            (">Q <T", &[][..], None),
+            (">Q >Q <I", &[false], None),
+            (">P >B >E >S", &[false], None),
+            (">P >B >E >S >B >E", &[false], Some(false)),
+            (">P >B <E", &[], Some(true)),
+            (">P >B <E >S", &[true], None),
+            // In a COPY; the Sync that was sent along is passed over.
+            (">Q <G >d", &[false], None),
+            (">P >B >E >S <G >d", &[], Some(false)),
+            (">P >B >E <G >d >c >S", &[false], None),
+        ] {
+            assert_eq!(play(script).unanswered(), (requests.to_vec(), open), "{script}");
         }
     }
 

@@ -77,7 +77,7 @@ impl VirtualSession {
     /// An error. False if it is about a query of our own and nobody else's.
     pub(super) fn failed(&mut self, fields: &ErrorFields, conn: &mut Conn) -> bool {
         match self.statements.owed.front() {
-            Some((_, Whose::Restore)) => false,
+            Some((_, Whose::Restore | Whose::Reopen)) => false,
             // The client's own cancel that came late, or its own statement_timeout: asked again.
             Some((_, Whose::Question)) if fields.sqlstate == "57014" && self.unanswered < MOST_UNANSWERED => {
                 self.unanswered = self.unanswered.saturating_add(1);
@@ -136,6 +136,30 @@ impl VirtualSession {
             Some((_, whose)) => matches!(whose, Whose::Client | Whose::Again),
             None => true,
         }
+    }
+
+    /// A transaction of the client is over.
+    #[inline]
+    pub(super) fn transaction_ends(&mut self) {
+        self.outlasts |= !self.doubt.is_none();
+    }
+
+    /// Whether all that the client believes to have is still true should its upstream end now: a transaction that is
+    /// open fails, and takes back what it did.
+    pub(super) fn outlives_upstream(&self) -> bool {
+        let outlasts = self.outlasts && !self.doubt.is_none();
+        !self.is_tied() && self.asked.is_none() && !outlasts && !self.doubt.has(Ties::ADVISORY)
+    }
+
+    /// The upstream is gone.
+    pub(super) fn loses(&mut self, conn: &mut Conn) {
+        self.statements.loses(&mut conn.prepared);
+        self.doubt = Default::default();
+        self.outlasts = false;
+        self.barrier = false;
+        self.bound = Default::default();
+        self.restore = false;
+        self.rests();
     }
 
     /// An answer came that nobody waited for: what belongs to whom cannot be told any more.

@@ -8,12 +8,14 @@ mod crowd;
 mod downward;
 mod end;
 mod exchange;
+mod going_on;
 mod greeting;
 mod heard;
 mod leaving;
 mod lexer;
 mod listen_settings;
 mod listener;
+mod loss;
 mod messages;
 #[cfg(test)]
 mod model;

@@ -41,6 +41,8 @@ pub(super) enum Whose {
     Restore,
     /// A query about what the client left.
     Question,
+    /// A query that opens a transaction which has failed.
+    Reopen,
     /// The client's Sync behind a failure that it does not hear of: all is sent once more.
     Again,
 }

@@ -97,6 +97,11 @@ pub(super) fn server_gone() -> ErrorFields {
         .hint("Connect again and repeat the transaction; its outcome is unknown if it was being committed.")
 }
 
+/// The same, to a client that can go on.
+pub(super) fn server_gone_on() -> ErrorFields {
+    server_gone().hint("Repeat the transaction; its outcome is unknown if it was being committed.")
+}
+
 pub(super) fn align_failed() -> ErrorFields {
     fatal("58000", "the settings of this session could not be restored on another server connection")
         .hint("Connect again; Leasehold's log has the server's error.")

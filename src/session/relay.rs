@@ -17,6 +17,7 @@ use super::answers::AnswerScan;
 use super::end::{End, Step};
 use super::exchange::Exchange;
 use super::leaving::Leaving;
+use super::loss::Loss;
 use super::owed::Verdict;
 use super::refusal;
 use super::roll::{ClientCell, ClientState};
@@ -44,12 +45,12 @@ pub(super) enum Hold {
 pub(super) struct Relay {
     pub(super) shard: Rc<Shard>,
     pub(super) local: Rc<LocalPool>,
-    cell: Rc<ClientCell>,
+    pub(super) cell: Rc<ClientCell>,
     pub(super) client: Stream,
     pub(super) session_mode: bool,
     pub(super) hold: Hold,
     /// Told when the upstream goes.
-    tenure: Option<Box<Tenure>>,
+    pub(super) tenure: Option<Box<Tenure>>,
     pub(super) requests: HeaderScan,
     pub(super) answers: AnswerScan,
     pub(super) exchange: Exchange,
@@ -72,6 +73,10 @@ pub(super) struct Relay {
     pub(super) to_client: BytesMut,
     /// The client said Terminate, or is gone with its Terminate in `ahead`.
     pub(super) leaving: Option<Box<Leaving>>,
+    /// The upstream ended, the session did not, and the client has more to say or hear of it.
+    pub(super) loss: Option<Box<Loss>>,
+    /// The transaction that was open then is the client's to end.
+    pub(super) reopens: bool,
     /// The server's FATAL has been passed on.
     pub(super) server_said: bool,
 }
@@ -107,6 +112,8 @@ impl Relay {
             to_server: BytesMut::new(),
             to_client: BytesMut::new(),
             leaving: None,
+            loss: None,
+            reopens: false,
             server_said: false,
         }
     }
@@ -120,6 +127,10 @@ impl Relay {
         self.verdict = Verdict::Pass;
         if !self.session_mode {
             self.mine.begin(&mut conn, &mut self.to_server);
+            if std::mem::take(&mut self.reopens) {
+                self.mine.reopen(&mut conn, &mut self.to_server);
+                self.exchange.begins_failed();
+            }
         }
         let tell = self.shard.crowd.tell();
         if self.cell.state.get() == ClientState::Waiting {
@@ -164,6 +175,9 @@ impl Relay {
         if self.shard.stopping.get() {
             return Step::End(End::Refused(refusal::shutdown()));
         }
+        if self.loss.is_some() {
+            return self.poll_loss(cx, scratch);
+        }
         // Bytes that were read ahead count once they hold what can be passed on.
         let fresh = if self.ahead.len() >= self.needed {
             0
@@ -185,7 +199,7 @@ impl Relay {
             return Step::Again;
         }
         let mut fresh = fresh;
-        if first == Some(b'P') && !self.session_mode {
+        if first == Some(b'P') && !self.session_mode && !self.reopens {
             let named = self.ahead.iter().chain(fresh).nth(SHORTEST).is_some_and(|byte| *byte != 0);
             if named {
                 self.ahead.extend_from_slice(std::mem::take(&mut fresh));
@@ -243,6 +257,7 @@ impl Relay {
         let mut moved = false;
         match self.flush_client(cx) {
             Poll::Ready(Ok(())) => match self.poll_server(cx, scratch) {
+                Step::Again if !matches!(self.hold, Hold::Active(_)) => return Step::Again,
                 Step::Again if self.at_rest() && self.comes_to_rest() => return Step::Again,
                 Step::Again => moved = true,
                 Step::Park => {}

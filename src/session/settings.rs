@@ -40,6 +40,11 @@ impl Doubt {
         self.names.is_empty() && !self.any && self.ties.is_empty()
     }
 
+    /// Whether a tie of this kind may have come about.
+    pub(super) fn has(&self, tie: Ties) -> bool {
+        self.ties.has(tie)
+    }
+
     /// A text with this meaning is executed.
     pub(super) fn add(&mut self, meaning: &Meaning) {
         meaning.settings.iter().for_each(|name| self.name(name));

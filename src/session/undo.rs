@@ -77,6 +77,18 @@ impl Statements {
         }
     }
 
+    /// The upstream is gone: nothing of what is owed will come.
+    pub(super) fn loses(&mut self, prepared: &mut Prepared) {
+        while !self.owed.is_empty() {
+            self.failed("", "", prepared);
+            if self.owed.front().is_some() && self.owed.heard(b'Z').is_none() {
+                break;
+            }
+        }
+        self.owed.reset();
+        self.taken = None;
+    }
+
     fn undo(&mut self, entry: Entry<Undo>, failed_itself: bool, prepared: &mut Prepared) {
         let undo = match entry.undo {
             Undo::Deallocates { query: true, unnamed, .. } => Undo::Unnamed(unnamed, None, None),

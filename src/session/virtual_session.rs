@@ -22,6 +22,10 @@ const LONGEST_READ: usize = 256 * 1024;
 /// still is: a function may have untied it.
 const ASK_AGAIN: u32 = 16;
 
+/// Leaves a transaction that has failed; the name is what the server's log shows.
+const REOPEN: &str =
+    "BEGIN; ROLLBACK TO SAVEPOINT \"Leasehold: the server connection of this transaction was lost\"";
+
 /// What a session shares with the others of its thread.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct House<'a> {
@@ -68,6 +72,8 @@ pub(super) struct VirtualSession {
     /// What an upstream must have now.
     pub(super) profile: Arc<Profile>,
     pub(super) doubt: Doubt,
+    /// Some of that is of transactions that are over.
+    pub(super) outlasts: bool,
     /// What the server has been asked about; more may come into doubt meanwhile.
     pub(super) asked: Doubt,
     pub(super) ties: Ties,
@@ -101,6 +107,7 @@ impl VirtualSession {
             profile: startup.clone(),
             startup,
             doubt: Doubt::default(),
+            outlasts: false,
             asked: Doubt::default(),
             ties: Ties::default(),
             rests_tied: 0,
@@ -123,6 +130,7 @@ impl VirtualSession {
         self.barrier = false;
         self.bound = Bound::default();
         self.restore = false;
+        self.outlasts = false;
         conn.prepared.begin();
         if !Arc::ptr_eq(&conn.dressed, &self.profile) {
             if let Some(sql) = align_query(conn.dressed.iter(), self.profile.iter()) {
@@ -167,6 +175,11 @@ impl VirtualSession {
         !self.ties.is_empty()
     }
 
+    /// The upstream stands in for one that was lost in a transaction, which the client has to end.
+    pub(super) fn reopen(&mut self, conn: &mut Conn, out: &mut BytesMut) {
+        self.own_query(REOPEN, Whose::Reopen, conn, out);
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         self.broken
     }
@@ -187,6 +200,7 @@ impl VirtualSession {
             self.doubt.tied(self.ties);
         }
         self.asked = std::mem::take(&mut self.doubt);
+        self.outlasts = false;
         let question = self.asked.question(&self.profile);
         self.rows.clear();
         self.own_query(&question, Whose::Question, conn, out);

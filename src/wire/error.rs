@@ -14,7 +14,9 @@ pub enum Severity {
 }
 
 impl Severity {
-    fn word(self) -> &'static str {
+    /// As it stands in a message.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Self::Error => "ERROR",
             Self::Fatal => "FATAL",
