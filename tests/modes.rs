@@ -22,3 +22,5 @@ mod shapes;
 mod together;
 #[path = "modes/transaction.rs"]
 mod transaction;
+#[path = "modes/upstream_end.rs"]
+mod upstream_end;

@@ -53,6 +53,14 @@ impl AnswerScan {
         (left > 0 || self.at_boundary()).then_some(left)
     }
 
+    /// Passes over what is left of a message that was told when it began.
+    #[inline]
+    pub(super) fn pass_over(&mut self, input: &mut &[u8]) {
+        if self.gathering.is_none() {
+            self.headers.body(input);
+        }
+    }
+
     /// The next message that matters; `None`: `input` is used up. After an answer
     /// that was whole, `input` stands behind it.
     #[inline]

@@ -76,6 +76,7 @@ impl Relay {
     fn read_answers<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], End> {
         let mut rest = bytes;
         loop {
+            self.answers.pass_over(&mut rest);
             let (left, whole) = (rest.len(), self.answers.at_boundary());
             let answer = self.answers.next(&mut rest).map_err(|e| End::Refused(refusal::bad_server(e)))?;
             match answer {

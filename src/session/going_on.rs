@@ -18,7 +18,7 @@ use super::owed::Verdict;
 use super::refusal;
 use super::relay::{Hold, Relay, SHORTEST};
 use super::roll::ClientState;
-use crate::wire::{ErrorFields, Header, HeaderScan, Severity, Status};
+use crate::wire::{Encoder, ErrorFields, Header, HeaderScan, Severity, Status};
 
 impl Relay {
     /// Whether the session goes on should its upstream end now.
@@ -67,6 +67,7 @@ impl Relay {
         let in_transaction = self.exchange.status() != Status::Idle;
         let (requests, open) = self.exchange.unanswered();
         let hears_now = open.is_some() || !requests.is_empty();
+        self.take_back_settings();
         let message = fields.encode();
         for has_failed in requests {
             if !has_failed {
@@ -82,6 +83,17 @@ impl Relay {
         conn.close();
         self.forget_upstream();
         self.loss = Some(Box::new(Loss { said, skipping: open.is_some(), in_transaction }));
+    }
+
+    /// What the server reported of settings that went with the transaction is not true any more.
+    fn take_back_settings(&mut self) {
+        let mut out = Encoder::default();
+        let params = self.local.pool().server_params();
+        let reported = params.iter().filter(|(name, _)| self.mine.doubt.is_about(&name.to_ascii_lowercase()));
+        for (name, value) in reported {
+            out.parameter_status(name, self.mine.profile().get(name).unwrap_or(value));
+        }
+        self.to_client.extend_from_slice(&out.into_bytes());
     }
 
     fn forget_upstream(&mut self) {

@@ -45,6 +45,11 @@ impl Doubt {
         self.ties.has(tie)
     }
 
+    /// Whether this setting may be another now; its name in lower case.
+    pub(super) fn is_about(&self, name: &str) -> bool {
+        self.any || self.names.iter().any(|known| known == name)
+    }
+
     /// A text with this meaning is executed.
     pub(super) fn add(&mut self, meaning: &Meaning) {
         meaning.settings.iter().for_each(|name| self.name(name));

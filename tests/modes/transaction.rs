@@ -135,9 +135,12 @@ async fn a_restart_of_the_server_goes_unnoticed_by_idle_clients() {
     for client in &mut clients {
         assert_eq!(client.value("SELECT 'after'").await, "after");
     }
-    // One that was in a transaction is told, by the server's own last word.
+    // One that was in a transaction is told, by the server's own last word, and goes on behind it.
     let refused = busy.try_value("SELECT 1").await.unwrap_err();
-    assert_eq!((refused.severity.as_str(), refused.sqlstate.as_str()), ("FATAL", "57P01"));
+    assert_eq!((refused.severity.as_str(), refused.sqlstate.as_str()), ("ERROR", "57P01"));
+    assert_eq!(busy.try_value("SELECT 1").await.unwrap_err().sqlstate, "25P02");
+    busy.query("ROLLBACK").await;
+    assert_eq!(busy.value("SELECT 'again'").await, "again");
     // And those who come while it is down are served once it is up.
     stand.postgres.stop(crate::support::StopMode::Fast).await;
     for client in &mut clients {
