@@ -286,7 +286,13 @@ async fn calls_to_vault_and_tries_in_vain_are_counted_and_hold_no_name() {
     let postgres = or_skip!(Postgres::start().await);
     let vault = or_skip!(Vault::start().await);
     vault.setup_database(&postgres, &DatabaseRole::default()).await;
-    let login = vault.setup_approle("leasehold", "database/creds/app-role", serde_json::json!({})).await;
+    let login = vault
+        .setup_approle(
+            "leasehold",
+            "database/creds/app-role",
+            serde_json::json!({ "token_ttl": "20m", "token_max_ttl": "20m" }),
+        )
+        .await;
     let directory = tempfile::tempdir().unwrap();
     let (secret_id, http) = (directory.path().join("secret-id"), Port::claim());
     std::fs::write(&secret_id, &login.secret_id).unwrap();
@@ -311,8 +317,15 @@ async fn calls_to_vault_and_tries_in_vain_are_counted_and_hold_no_name() {
         assert!(took > 0.0 && took < 60.0, "{operation} {took}");
     }
 
-    vault.seal().await;
+    let token = seen.value("leasehold_token_expires_seconds", APP);
+    assert!(token > 900.0 && token <= 1200.0, "{token}");
+
     let console = proxy.endpoint("leasehold").connect().await;
+    let generations = console.query("SHOW GENERATIONS", &[]).await.unwrap();
+    let ends: Option<f64> = generations[0].get("token_expires_in");
+    assert!(ends.is_some_and(|ends| ends > 900.0 && ends <= token), "{ends:?}");
+
+    vault.seal().await;
     console.simple_query("ROTATE app").await.unwrap();
     let sealed = [("database", "app"), ("status", "503")];
     let vain = [("database", "app"), ("reason", "asked"), ("outcome", "not_issued")];

@@ -115,6 +115,12 @@ impl LocalPool {
         &self.pool
     }
 
+    /// Until when the pool was paused last, as of the latest tick.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.paused_until.get()
+    }
+
     /// An idle connection with this profile, if there is one and nobody waits; one that is
     /// dressed in `dress` if that is quickly found. The waker is how its holder is told to let go.
     pub fn try_checkout(

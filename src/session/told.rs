@@ -35,6 +35,8 @@ impl TellSettings {
 
     /// A client has got the upstream that it waited for.
     pub(super) fn waited(self, since: Instant, cell: &ClientCell, local: &LocalPool) {
+        // Nobody is slow while the pool is paused.
+        let since = local.paused_until().map_or(since, |until| until.max(since));
         let waited = since.elapsed();
         if self.is_slow(waited) {
             warn!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
+use super::support::proxy::field;
 use super::support::{Pgbench, wait_until};
 use super::{House, PATIENCE, active, refused};
 use crate::or_skip;
@@ -109,6 +110,11 @@ async fn pause_waits_for_transactions_and_nobody_fails_for_it() {
     assert_eq!(figure(&console, "app", "paused").await, 0);
     assert_eq!(refused(&console, "RESUME app").await.1, "database app is not paused");
     assert_eq!(refused(&console, "RESUME").await.1, "pooler is not paused/suspended");
+    // It waited for longer, but not since the pool was resumed.
+    for line in house.proxy.logged("slow checkout") {
+        let waited: f64 = field(&line, "waited").parse().unwrap();
+        assert!(waited < 4.0, "{line}");
+    }
 }
 
 #[tokio::test]

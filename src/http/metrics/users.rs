@@ -55,6 +55,17 @@ fn generations(families: &mut Families<'_>, snapshot: &Snapshot) -> Outcome {
         ),
         ends,
     )?;
+    let ends = databases.iter().filter_map(|database| {
+        let generation = database.active_generation()?;
+        Some((of(database), snapshot.token_expires_in(generation)?))
+    });
+    families.gauge(
+        &seconds(
+            "leasehold_token_expires",
+            "Until the token ends that the active user was issued under; absent where there is none or it does not end.",
+        ),
+        ends,
+    )?;
     families.gauge(
         &plain(
             "leasehold_issue_failures_in_a_row",
