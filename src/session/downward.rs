@@ -9,6 +9,7 @@ use bytes::BytesMut;
 
 use super::answers::Answer;
 use super::end::{End, Step};
+use super::loss::ends_upstream;
 use super::owed::Verdict;
 use super::refusal;
 use super::relay::{Hold, Relay, SHORTEST};
@@ -81,7 +82,9 @@ impl Relay {
             let answer = self.answers.next(&mut rest).map_err(|e| End::Refused(refusal::bad_server(e)))?;
             match answer {
                 None => return Ok(bytes),
-                Some(Answer::Error(fields)) if whole && fields.is_fatal() && self.outlives_upstream() => {
+                Some(Answer::Error(fields))
+                    if whole && ends_upstream(&fields) && self.outlives_upstream() =>
+                {
                     let before = bytes.get(..bytes.len().saturating_sub(left)).unwrap_or_default();
                     self.to_client.extend_from_slice(before);
                     self.upstream_says_goodbye(*fields);
@@ -255,7 +258,9 @@ impl Relay {
             {
                 match answer {
                     Answer::Error(fields)
-                        if self.verdict != Verdict::Pass && fields.is_fatal() && self.outlives_upstream() =>
+                        if self.verdict != Verdict::Pass
+                            && ends_upstream(&fields)
+                            && self.outlives_upstream() =>
                     {
                         self.upstream_says_goodbye(*fields);
                         self.verdict = Verdict::Pass;

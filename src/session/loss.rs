@@ -66,6 +66,13 @@ impl Loss {
     }
 }
 
+/// Whether a server ends the connection with this, and not for anything that its client did: told to
+/// stop or restarted, a crash of another (57), a timeout of its own in a transaction (25P03, 25P04).
+pub(super) fn ends_upstream(fields: &ErrorFields) -> bool {
+    let ends = matches!(fields.sqlstate.as_str(), "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04");
+    ends && fields.is_fatal()
+}
+
 /// ReadyForQuery: in a transaction that has failed, or in none.
 pub(super) fn ready(out: &mut BytesMut, in_transaction: bool) {
     put(out, b'Z', &[if in_transaction { b"E" } else { b"I" }]);
@@ -96,6 +103,23 @@ mod tests {
             }
         }
         heard
+    }
+
+    #[test]
+    fn a_client_that_broke_the_protocol_is_not_to_go_on() {
+        for (severity, sqlstate, ends) in [
+            (Severity::Fatal, "57P01", true),
+            (Severity::Fatal, "25P03", true),
+            (Severity::Error, "57P01", false),
+            (Severity::Fatal, "08P01", false),
+            (Severity::Fatal, "XX000", false),
+        ] {
+            assert_eq!(
+                ends_upstream(&ErrorFields::new(severity, sqlstate, "")),
+                ends,
+                "{severity:?} {sqlstate}"
+            );
+        }
     }
 
     #[test]
