@@ -115,18 +115,11 @@ impl Relay {
     /// One answer, in the books.
     #[inline]
     fn hear(&mut self, answer: Answer) -> Result<(), End> {
+        if answer == Answer::Step(b'1') {
+            self.local.count_server_parse();
+        }
         if self.session_mode {
-            match answer {
-                Answer::Ready(status) => {
-                    self.exchange.ready(status.unwrap_or(Status::Failed));
-                    self.count_answer(status == Some(Status::Idle));
-                }
-                Answer::CopyIn => self.exchange.copy_in(),
-                Answer::Error(fields) => self.server_failed(&fields),
-                Answer::Complete(_) | Answer::Step(b'I' | b's') => self.exchange.completed(),
-                Answer::Step(b'1') => self.local.count_server_parse(),
-                Answer::Parameter(_) | Answer::Step(_) => {}
-            }
+            self.hear_in_session(&answer);
             return Ok(());
         }
         let Hold::Active(conn) = &mut self.hold else { return Ok(()) };
@@ -135,12 +128,7 @@ impl Relay {
             self.exchange.completed();
         }
         match answer {
-            Answer::Step(kind) => {
-                if kind == b'1' {
-                    self.local.count_server_parse();
-                }
-                self.mine.heard(kind);
-            }
+            Answer::Step(kind) => self.mine.heard(kind),
             Answer::Complete(tag) => self.mine.completed(tag, conn),
             Answer::Ready(status) => {
                 let profiles = &self.shard.profiles;
@@ -176,6 +164,20 @@ impl Relay {
             return Err(End::Refused(refusal::lost()));
         }
         Ok(())
+    }
+
+    #[inline]
+    fn hear_in_session(&mut self, answer: &Answer) {
+        match answer {
+            Answer::Ready(status) => {
+                self.exchange.ready(status.unwrap_or(Status::Failed));
+                self.count_answer(*status == Some(Status::Idle));
+            }
+            Answer::CopyIn => self.exchange.copy_in(),
+            Answer::Error(fields) => self.server_failed(fields),
+            Answer::Complete(_) | Answer::Step(b'I' | b's') => self.exchange.completed(),
+            Answer::Parameter(_) | Answer::Step(_) => {}
+        }
     }
 
     /// A request is over; if it is to be sent once more, it comes before what has been read.
