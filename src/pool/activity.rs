@@ -1,9 +1,12 @@
-//! What the client that holds a connection has it do, and since when: for the times of SHOW STATS.
+//! What the client that holds a connection has it do, and since when: for the times of SHOW STATS, and
+//! for timeouts.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::timeouts::Doing;
 
 /// Since when the holder's transaction is open, and the server at work for it.
 ///
@@ -14,6 +17,8 @@ use tokio::time::Instant;
 pub(super) struct Activity {
     transaction: Cell<Option<Instant>>,
     query: Cell<Option<Instant>>,
+    /// Since when there is nothing to do, as far as somebody looked.
+    idle: Cell<Option<Instant>>,
 }
 
 /// How long something took that is over now.
@@ -30,6 +35,7 @@ impl Activity {
     pub(super) fn reset(&self) {
         self.transaction.set(None);
         self.query.set(None);
+        self.idle.set(None);
     }
 
     /// Whether the server is at work.
@@ -43,10 +49,19 @@ impl Activity {
     pub(super) fn begins(&self, now: Instant) {
         if self.query.get().is_none() {
             self.query.set(Some(now));
+            self.idle.set(None);
         }
         if self.transaction.get().is_none() {
             self.transaction.set(Some(now));
         }
+    }
+
+    /// What a bound may be for. Who was never seen with nothing to do has nothing to do from now on.
+    pub(super) fn doing(&self, now: Instant) -> Doing {
+        if self.query.get().is_none() && self.idle.get().is_none() {
+            self.idle.set(Some(now));
+        }
+        Doing { transaction: self.transaction.get(), query: self.query.get(), idle: self.idle.get() }
     }
 
     /// The server said ReadyForQuery. `ends`: it left no transaction open; `more`: it has more to do.
@@ -54,6 +69,7 @@ impl Activity {
     pub(super) fn answered(&self, now: Instant, ends: bool, more: bool) -> Spent {
         let since =
             |begun: Option<Instant>| begun.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.idle.set((!more).then_some(now));
         let mut spent = Spent { query: since(self.query.replace(more.then_some(now))), ..Spent::default() };
         if ends {
             spent.transaction = since(self.transaction.replace(more.then_some(now)));
@@ -85,6 +101,21 @@ mod tests {
             }
         }
         (total.query.as_millis(), total.transaction.as_millis())
+    }
+
+    #[test]
+    fn idle_is_who_has_nothing_to_do_from_the_moment_on_that_it_is_seen() {
+        let activity = Activity::default();
+        let (first, second) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        assert_eq!(activity.doing(first).idle, Some(first));
+        assert_eq!(activity.doing(second), Doing { idle: Some(first), ..Doing::default() });
+        activity.begins(second);
+        let busy = Doing { transaction: Some(second), query: Some(second), idle: None };
+        assert_eq!(activity.doing(second), busy);
+        activity.answered(second, false, false);
+        assert_eq!(activity.doing(second), Doing { query: None, idle: Some(second), ..busy });
+        activity.reset();
+        assert_eq!(activity.doing(first).idle, Some(first));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::gate::{Era, Standing};
 use super::prepared::Prepared;
 use super::profile::Profile;
 use super::slot::Slot;
+use super::timeouts::{Overdue, Timeouts};
 use crate::credentials::{CutReason, Generation, GenerationId};
 use crate::net::{Detached, Peer, Stream};
 use crate::upstream::{Answer, Connected, QueryError, simple_query};
@@ -105,6 +106,13 @@ impl Conn {
         self.tethered.tether.cut.get()
     }
 
+    /// The bound that its holder went beyond, if it did.
+    #[inline]
+    #[must_use]
+    pub fn overdue(&self) -> Option<Overdue> {
+        self.tethered.tether.overdue.get()
+    }
+
     /// Asks a question of our own between transactions. Not cancel safe: a cancelled
     /// question closes the connection. `None`: the connection is lost.
     pub async fn query(self, sql: &str) -> (Option<Self>, Result<Answer, QueryError>) {
@@ -191,6 +199,7 @@ pub(super) struct Tether {
     holder: Cell<Option<ClientId>>,
     waker: RefCell<Option<Waker>>,
     cut: Cell<Option<CutReason>>,
+    overdue: Cell<Option<Overdue>>,
     cancels: Cell<u32>,
     pub(super) activity: Activity,
     /// Statements that are prepared there, as of when it was given back last.
@@ -200,6 +209,7 @@ pub(super) struct Tether {
 
 impl Tether {
     pub(super) fn hold(&self, client: ClientId, waker: &Waker) {
+        self.overdue.set(None);
         self.holder.set(Some(client));
         self.activity.reset();
         let mut mine = self.waker.borrow_mut();
@@ -221,6 +231,18 @@ impl Tether {
     pub(super) fn cut(&self, reason: CutReason) {
         self.cut.set(Some(reason));
         if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Tells the holder that it went beyond a bound, if it did.
+    pub(super) fn look_after(&self, timeouts: &Timeouts, now: Instant) {
+        if self.holder.get().is_none() || self.overdue.get().is_some() {
+            return;
+        }
+        let overdue = timeouts.overdue(self.activity.doing(now), now);
+        if let (Some(_), Some(waker)) = (overdue, &*self.waker.borrow()) {
+            self.overdue.set(overdue);
             waker.wake_by_ref();
         }
     }
@@ -287,6 +309,7 @@ impl Registry {
             holder: Cell::new(None),
             waker: RefCell::new(None),
             cut: Cell::new(None),
+            overdue: Cell::new(None),
             cancels: Cell::new(0),
             activity: Activity::default(),
             prepared: Cell::new(0),

@@ -141,7 +141,8 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
         address: hello.address,
         state: Cell::new(ClientState::Waiting),
         pinned: Cell::new(false),
-        killed: Cell::new(false),
+        ends: Cell::new(None),
+        idle_since: Cell::new(None),
         waiting_since: Cell::new(now),
         since: now,
         waker: waker.clone(),
@@ -306,7 +307,7 @@ impl Seeker<'_> {
             if self.shard.stopping.get() {
                 return Poll::Ready(Err(refusal::shutdown()));
             }
-            if self.cell.killed.get() {
+            if self.cell.ends.get().is_some() {
                 return Poll::Ready(Err(refusal::killed()));
             }
             waiting.poll(cx).map_err(refusal::checkout)

@@ -46,8 +46,11 @@ impl ShardPlan {
         let pools = PoolShard::new(&self.pools, self.index);
         let shard = Shard::new(self.index, pools.clone(), self.crowd, self.cancels, self.console);
         let listening = spawn_local(pools.clone().listen(self.words));
+        let looking = spawn_local(shard.clone().look_after_idle());
         admit(&shard, self.clients).await;
         shard.emptied().await;
+        looking.abort();
+        let _ = looking.await;
         pools.close_idle();
         listening.abort();
         let _ = listening.await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::credentials::{CutReason, Generation};
-use crate::pool::CheckoutError;
+use crate::pool::{CheckoutError, Overdue};
 use crate::wire::{ErrorFields, Header, Malformed, Severity, StartupError};
 
 fn fatal(sqlstate: &str, message: impl Into<String>) -> ErrorFields {
@@ -114,6 +114,23 @@ pub(super) fn shutdown() -> ErrorFields {
 pub(super) fn killed() -> ErrorFields {
     fatal("57P01", "terminating connection due to administrator command")
         .detail("This session was ended by KILL at Leasehold's console.")
+}
+
+/// A client went beyond a bound that the operator set.
+pub(super) fn overdue(bound: Overdue) -> ErrorFields {
+    let (sqlstate, message, key) = match bound {
+        Overdue::Query => ("57014", "canceling statement due to query timeout", "query_timeout"),
+        Overdue::Transaction => {
+            ("25P04", "terminating connection due to transaction timeout", "transaction_timeout")
+        }
+        Overdue::IdleTransaction => {
+            ("25P03", "terminating connection due to idle-in-transaction timeout", "idle_transaction_timeout")
+        }
+        Overdue::ClientIdle => {
+            ("57P05", "terminating connection due to idle-session timeout", "client_idle_timeout")
+        }
+    };
+    fatal(sqlstate, message).hint(format!("Leasehold's {key} sets how long that may last."))
 }
 
 /// As of a database that PostgreSQL lets nobody connect to (`datallowconn`).

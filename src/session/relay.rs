@@ -20,12 +20,12 @@ use super::leaving::Leaving;
 use super::loss::Loss;
 use super::owed::Verdict;
 use super::refusal;
-use super::roll::{ClientCell, ClientState};
+use super::roll::{ClientCell, ClientState, Farewell};
 use super::shard::{SCRATCH, Shard};
 use super::told::Tenure;
 use super::virtual_session::VirtualSession;
 use crate::net::Stream;
-use crate::pool::{Conn, LocalPool, PoolMode, Profile, Waiting};
+use crate::pool::{Conn, LocalPool, Overdue, PoolMode, Profile, Waiting};
 use crate::wire::HeaderScan;
 
 /// A message's header.
@@ -140,6 +140,7 @@ impl Relay {
             leaving.begins();
         }
         self.tenure = tell.holds(&self.cell, &conn);
+        self.cell.idle_since.set(None);
         self.cell.state.set(ClientState::Active);
         self.hold = Hold::Active(conn);
     }
@@ -149,8 +150,14 @@ impl Relay {
     pub(super) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let shard = self.shard.clone();
         let mut scratch = shard.scratch.borrow_mut();
-        if self.cell.killed.get() {
-            return Poll::Ready(End::Refused(refusal::killed()));
+        match self.cell.ends.get() {
+            None => {}
+            Some(Farewell::Killed) => return Poll::Ready(End::Refused(refusal::killed())),
+            Some(Farewell::Idle) if self.is_idle() => {
+                return Poll::Ready(End::Refused(refusal::overdue(Overdue::ClientIdle)));
+            }
+            // It has begun something meanwhile.
+            Some(Farewell::Idle) => self.cell.ends.set(None),
         }
         loop {
             let step = match self.hold {
@@ -250,6 +257,9 @@ impl Relay {
         if let Some(reason) = conn.cut() {
             let fields = refusal::cut(reason, conn.generation());
             return Step::End(End::Refused(fields));
+        }
+        if let Some(overdue) = conn.overdue() {
+            return Step::End(End::Refused(refusal::overdue(overdue)));
         }
         if self.leaving.is_some() {
             return self.poll_leaving(cx, scratch);
@@ -368,6 +378,11 @@ impl Relay {
             }
         }
         false
+    }
+
+    /// Whether it has no upstream and nothing of the client's is there.
+    fn is_idle(&self) -> bool {
+        matches!(self.hold, Hold::Idle) && self.ahead.is_empty() && self.cell.idle_since.get().is_some()
     }
 
     /// Whether the upstream stands between transactions with nothing on its way to or from it.

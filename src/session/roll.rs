@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-use crate::pool::ClientId;
+use crate::pool::{ClientId, Timeouts};
 
 /// What a client is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,32 @@ impl ClientCounts {
     }
 }
 
+/// Why a session is told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// KILL at the console.
+    Killed,
+    /// `client_idle_timeout`.
+    Idle,
+}
+
+impl ClientCell {
+    /// Tells a client to end that has said nothing for longer than it may.
+    pub(super) fn look_after(&self, timeouts: &Timeouts, now: Instant) {
+        if self.state.get() != ClientState::Idle || self.ends.get().is_some() {
+            return;
+        }
+        match self.idle_since.get() {
+            None => self.idle_since.set(Some(now)),
+            Some(since) if timeouts.is_idle_for_long(since, now) => {
+                self.ends.set(Some(Farewell::Idle));
+                self.waker.wake_by_ref();
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 /// A client as others on its thread see it.
 #[derive(Debug)]
 pub(super) struct ClientCell {
@@ -83,7 +109,9 @@ pub(super) struct ClientCell {
     /// It keeps its upstream between transactions.
     pub(super) pinned: Cell<bool>,
     /// Its session is to end.
-    pub(super) killed: Cell<bool>,
+    pub(super) ends: Cell<Option<Farewell>>,
+    /// Since when it was seen without an upstream; `None`: it has had one since.
+    pub(super) idle_since: Cell<Option<Instant>>,
     /// Since when it waits, or waited last.
     pub(super) waiting_since: Cell<Instant>,
     pub(super) since: Instant,

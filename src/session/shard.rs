@@ -4,19 +4,24 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::crowd::Crowd;
 use super::port::ConsoleClient;
 use super::profiles::Profiles;
-use super::roll::{ClientCell, ClientCounts, ClientRow, ClientState};
+use super::roll::{ClientCell, ClientCounts, ClientRow, ClientState, Farewell};
 use super::texts::Serials;
 use crate::cancel::Cancels;
-use crate::pool::{ClientId, PoolShard, Profile};
+use crate::pool::{ClientId, PoolShard, Profile, Timeouts};
 
 /// The relay's read buffer: one a thread. 16 KiB beat 8 and 64 on large results.
 pub(super) const SCRATCH: usize = 16 * 1024;
+
+/// How often clients without an upstream are looked after.
+const TICK: Duration = Duration::from_millis(500);
 
 /// One data thread.
 #[derive(Debug)]
@@ -74,9 +79,34 @@ impl Shard {
     pub(super) fn kill(&self, client: ClientId) -> bool {
         let clients = self.clients.borrow();
         let Some(cell) = clients.get(&client) else { return false };
-        cell.killed.set(true);
+        cell.ends.set(Some(Farewell::Killed));
         cell.waker.wake_by_ref();
         true
+    }
+
+    /// Looks after clients without an upstream that say nothing, for ever.
+    pub(super) async fn look_after_idle(self: Rc<Self>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            let bounded = |name: &str| {
+                let timeouts = self.pools.by_name(name)?.pool().limits().timeouts;
+                (!timeouts.client_idle.is_zero()).then_some(timeouts)
+            };
+            let names = self.pools.names().into_iter();
+            let bounded: HashMap<String, Timeouts> =
+                names.filter_map(|name| bounded(&name).map(|timeouts| (name, timeouts))).collect();
+            if bounded.is_empty() {
+                continue;
+            }
+            let now = Instant::now();
+            for cell in self.clients.borrow().values() {
+                if let Some(timeouts) = bounded.get(&cell.database) {
+                    cell.look_after(timeouts, now);
+                }
+            }
+        }
     }
 
     /// Waits until nobody is left. Cancel safe.
