@@ -28,6 +28,8 @@ mod slot;
 mod snapshot;
 #[cfg(test)]
 mod stage;
+mod tend;
+mod upkeep;
 mod watch;
 mod work;
 
