@@ -16,5 +16,7 @@ mod leaving;
 mod limits;
 #[path = "client_side/startup.rs"]
 mod startup;
+#[path = "client_side/timeouts.rs"]
+mod timeouts;
 #[path = "client_side/told.rs"]
 mod told;

@@ -1,4 +1,4 @@
-//! The way from the proxy to the server: TLS, logging in, and servers that do not answer.
+//! The way from the proxy to the server: TLS, logging in, servers that do not answer, and how long connections stay.
 //! Each database of one proxy is a case of its own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
@@ -12,3 +12,5 @@ mod cases;
 mod login;
 #[path = "upstream_side/tls.rs"]
 mod tls;
+#[path = "upstream_side/upkeep.rs"]
+mod upkeep;

@@ -9,7 +9,7 @@ use super::readable::must_be_readable;
 use super::section::Section;
 use crate::credentials::CredentialsSettings;
 use crate::net::{SslMode, SslRoots};
-use crate::pool::{PoolMode, PoolSettings};
+use crate::pool::{PoolMode, PoolSettings, TimeoutSettings};
 use crate::upstream::UpstreamSettings;
 
 /// The database that clients reach our own console under.
@@ -20,6 +20,11 @@ const LONGEST_NAME: usize = 63;
 
 /// `pool_size` unless it is set.
 const POOL_SIZE: usize = 20;
+
+/// `server_lifetime`, `server_idle_timeout` and `reserve_pool_timeout` unless they are set: PgBouncer's.
+const SERVER_LIFETIME: Duration = Duration::from_secs(3600);
+const SERVER_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn read(
     section: &Section<'_>,
@@ -74,14 +79,10 @@ fn read_pool(
 ) -> Option<PoolSettings> {
     let modes = [("transaction", PoolMode::Transaction), ("session", PoolMode::Session)];
     let mode = section.choice("pool_mode", &modes, findings).unwrap_or_default();
-    let size = section.count("pool_size", findings).unwrap_or(POOL_SIZE);
-    let most = section.count("max_server_connections", findings);
-    let max_server_connections = most.unwrap_or(size.saturating_mul(2));
-    if max_server_connections < size {
-        let what = format!("is {max_server_connections}, less than pool_size ({size})");
-        let advice = "old and new users together need at least pool_size, and up to twice as much to swap without waiting";
-        section.error("max_server_connections", &what, advice, findings);
-    }
+    let Sizes { size, min_size, reserve_size, max_server_connections } = read_sizes(section, findings);
+    let reserve_timeout = section.duration("reserve_pool_timeout", findings);
+    let lifetime = section.duration("server_lifetime", findings);
+    let idle_timeout = section.duration("server_idle_timeout", findings);
     let checkout = section.some_time("checkout_timeout", findings);
     let prepared = section.count("max_prepared_statements", findings);
     Some(PoolSettings {
@@ -89,10 +90,65 @@ fn read_pool(
         upstream: upstream?,
         mode,
         size,
+        min_size,
+        reserve_size,
+        reserve_timeout: reserve_timeout.unwrap_or(RESERVE_TIMEOUT),
+        server_lifetime: lifetime.unwrap_or(SERVER_LIFETIME),
+        server_idle_timeout: idle_timeout.unwrap_or(SERVER_IDLE_TIMEOUT),
+        timeouts: read_timeouts(section, findings),
         max_server_connections,
         checkout_timeout: checkout.unwrap_or(Duration::from_secs(30)),
         max_prepared_statements: prepared.unwrap_or(200),
     })
+}
+
+/// None of these holds unless it is set, as in PgBouncer.
+fn read_timeouts(section: &Section<'_>, findings: &mut Findings) -> TimeoutSettings {
+    let mut bound = |key| section.duration(key, findings).unwrap_or_default();
+    TimeoutSettings {
+        query: bound("query_timeout"),
+        transaction: bound("transaction_timeout"),
+        idle_transaction: bound("idle_transaction_timeout"),
+        client_idle: bound("client_idle_timeout"),
+    }
+}
+
+/// How many connections there may and must be.
+struct Sizes {
+    size: usize,
+    min_size: usize,
+    reserve_size: usize,
+    max_server_connections: usize,
+}
+
+fn read_sizes(section: &Section<'_>, findings: &mut Findings) -> Sizes {
+    let size = section.count("pool_size", findings).unwrap_or(POOL_SIZE);
+    let min_size = section.count_or_none("min_pool_size", findings).unwrap_or(0);
+    let reserve_size = section.count_or_none("reserve_pool_size", findings).unwrap_or(0);
+    let most = section.count("max_server_connections", findings);
+    // Old and new users may both have all that one may have.
+    let needed = size.saturating_add(reserve_size);
+    let max_server_connections = most.unwrap_or(needed.saturating_mul(2));
+    if max_server_connections < needed {
+        let (what, advice) = match reserve_size {
+            0 => (
+                format!("is {max_server_connections}, less than pool_size ({size})"),
+                "old and new users together need at least pool_size, and up to twice as much to swap without waiting",
+            ),
+            _ => (
+                format!(
+                    "is {max_server_connections}, less than pool_size and reserve_pool_size together ({needed})"
+                ),
+                "old and new users together need at least that, and up to twice as much to swap without waiting",
+            ),
+        };
+        section.error("max_server_connections", &what, advice, findings);
+    }
+    if min_size > size {
+        let what = format!("is {min_size}, more than pool_size ({size})");
+        section.error("min_pool_size", &what, "lower it, or raise pool_size", findings);
+    }
+    Sizes { size, min_size, reserve_size, max_server_connections }
 }
 
 fn read_upstream(section: &Section<'_>, name: &str, findings: &mut Findings) -> Option<UpstreamSettings> {

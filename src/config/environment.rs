@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{self, Known};
+use super::KEYS;
+use super::known::{self, Known};
 use super::links::is_link;
 use super::names;
 use super::problem::{Findings, Origin};
@@ -21,7 +22,7 @@ pub(super) fn overlay(tree: &mut Table, variables: &BTreeMap<String, String>, fi
         let path = path_of(rest, tree);
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         let node = tree::parse_variable(variable, raw);
-        match keys::look_up(&names) {
+        match known::look_up(&names) {
             Known::Key(_) => insert(tree, &path, node, findings),
             Known::Table if matches!(node.value, Value::Table(_)) => insert(tree, &path, node, findings),
             Known::Table => findings.error(
@@ -79,7 +80,7 @@ fn advice(path: &[String]) -> String {
         [first, name, _, ..] if first == "databases" || first == "credentials" => name.as_str(),
         _ => "NAME",
     };
-    let paths = keys::KEYS.iter().flat_map(|key| {
+    let paths = KEYS.iter().flat_map(|key| {
         let inline = key
             .path
             .strip_prefix("credentials.NAME")

@@ -12,7 +12,7 @@ use crate::admin::ShownSettings;
 use crate::app::LogFormat;
 use crate::credentials::{CredentialsSettings, RenewPolicy};
 use crate::net::{SslMode, SslRoots};
-use crate::pool::{PoolMode, PoolSettings};
+use crate::pool::{PoolMode, PoolSettings, TimeoutSettings};
 use crate::session::ListenSettings;
 use crate::upstream::UpstreamSettings;
 
@@ -273,6 +273,8 @@ fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> Stri
         most,
         format!("PostgreSQL sees at most {most} connections; {overlap} of them are room for old users that still drain."),
     );
+    keeping(report, pool, at);
+    patience(report, pool, at);
     let wait = span(pool.checkout_timeout);
     report.item(
         &at("checkout_timeout"),
@@ -285,6 +287,60 @@ fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> Stri
             pool.max_prepared_statements,
             "Each connection keeps at most so many prepared statements, for all clients together.",
         );
+    }
+}
+
+/// What is opened beforehand or beyond the size, and how long it stays.
+fn keeping(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> String) {
+    let least = match pool.min_size {
+        0 => "Connections are opened when clients need them.".to_owned(),
+        least => {
+            format!("{least} connections of the active user are kept open, even if no client needs them.")
+        }
+    };
+    report.item(&at("min_pool_size"), pool.min_size, least);
+    let (more, wait) = (pool.reserve_size, span(pool.reserve_timeout));
+    let reserve = match more {
+        0 => "There is no reserve: beyond pool_size clients wait.".to_owned(),
+        _ => format!("{more} connections more than pool_size may be opened for clients that wait for long."),
+    };
+    report.item(&at("reserve_pool_size"), more, reserve);
+    let waits = match more {
+        0 => "Of no effect: there is no reserve.".to_owned(),
+        _ => format!("A client that has waited for {wait} has a connection of the reserve opened."),
+    };
+    report.item(&at("reserve_pool_timeout"), &wait, waits);
+    let life = span(pool.server_lifetime);
+    let lives = match pool.server_lifetime.is_zero() {
+        true => "A connection lives as long as its user serves.".to_owned(),
+        false => {
+            format!("A connection of the age of {life}, or up to a tenth less, is closed once it is idle.")
+        }
+    };
+    report.item(&at("server_lifetime"), &life, lives);
+    let idle = span(pool.server_idle_timeout);
+    let idles = match pool.server_idle_timeout.is_zero() {
+        true => "Idle connections stay open.".to_owned(),
+        false => format!("A connection that nobody used for {idle} is closed, down to min_pool_size."),
+    };
+    report.item(&at("server_idle_timeout"), &idle, idles);
+}
+
+/// How long clients may take.
+fn patience(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> String) {
+    let TimeoutSettings { query, transaction, idle_transaction, client_idle } = pool.timeouts;
+    for (key, bound, what) in [
+        ("query_timeout", query, "whose query takes"),
+        ("transaction_timeout", transaction, "whose transaction is open for"),
+        ("idle_transaction_timeout", idle_transaction, "that says nothing in a transaction for"),
+        ("client_idle_timeout", client_idle, "that says nothing outside a transaction for"),
+    ] {
+        let text = span(bound);
+        let meaning = match bound.is_zero() {
+            true => "No bound.".to_owned(),
+            false => format!("A client {what} {text} is disconnected."),
+        };
+        report.item(&at(key), text, meaning);
     }
 }
 

@@ -201,8 +201,62 @@ pub const KEYS: &[Key] = &[
     key(
         "databases.NAME.max_server_connections",
         "number",
-        "2 × pool_size",
+        "2 × (pool_size + reserve_pool_size)",
         "The most connections of all users together, old and new.",
+    ),
+    key(
+        "databases.NAME.min_pool_size",
+        "number",
+        "0",
+        "So many connections of the active user are kept open, whether clients need them or not.",
+    ),
+    key(
+        "databases.NAME.reserve_pool_size",
+        "number",
+        "0",
+        "So many more than `pool_size` may be opened for clients that have waited for `reserve_pool_timeout`.",
+    ),
+    key(
+        "databases.NAME.reserve_pool_timeout",
+        "duration",
+        "5s",
+        "How long a client waits for a connection before one of the reserve is opened.",
+    ),
+    key(
+        "databases.NAME.server_lifetime",
+        "duration",
+        "1h",
+        "A connection of this age, or up to a tenth less, is closed once it is idle; 0s: it lives as long as its user.",
+    ),
+    key(
+        "databases.NAME.server_idle_timeout",
+        "duration",
+        "10m",
+        "A connection that was idle for so long is closed, down to `min_pool_size`; 0s: never.",
+    ),
+    key(
+        "databases.NAME.query_timeout",
+        "duration",
+        "0s",
+        "How long the server may work on what a client asked for; then it is cancelled, and the client's connection ends; 0s: for ever.",
+    ),
+    key(
+        "databases.NAME.transaction_timeout",
+        "duration",
+        "0s",
+        "How long a transaction may be open; then the client's connection ends; 0s: for ever.",
+    ),
+    key(
+        "databases.NAME.idle_transaction_timeout",
+        "duration",
+        "0s",
+        "How long a client may say nothing in a transaction; then its connection ends; 0s: for ever.",
+    ),
+    key(
+        "databases.NAME.client_idle_timeout",
+        "duration",
+        "0s",
+        "How long a client may say nothing outside a transaction; then its connection ends; 0s: for ever.",
     ),
     key(
         "databases.NAME.checkout_timeout",
@@ -339,131 +393,18 @@ pub const LIVE: &[&str] = &[
     "listen.max_clients",
     "databases.NAME.pool_size",
     "databases.NAME.max_server_connections",
+    "databases.NAME.min_pool_size",
+    "databases.NAME.reserve_pool_size",
+    "databases.NAME.reserve_pool_timeout",
+    "databases.NAME.server_lifetime",
+    "databases.NAME.server_idle_timeout",
+    "databases.NAME.query_timeout",
+    "databases.NAME.transaction_timeout",
+    "databases.NAME.idle_transaction_timeout",
+    "databases.NAME.client_idle_timeout",
     "databases.NAME.checkout_timeout",
     "log.filter",
     "log.most_alike",
     "log.slow_checkout",
     "log.audit",
 ];
-
-/// Whether this path is one of [`LIVE`].
-pub(super) fn is_live(path: &str) -> bool {
-    let names: Vec<&str> = path.split('.').collect();
-    matches!(look_up(&names), Known::Key(key) if LIVE.contains(&key.path))
-}
-
-/// What stands at a path of the tree.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    /// A key that takes a value.
-    Key(&'static Key),
-    /// A table with keys below it.
-    Table,
-    /// Neither.
-    Nothing,
-}
-
-/// A database's own credentials have the keys of those that have a name.
-fn plain<'p>(path: &[&'p str]) -> Vec<&'p str> {
-    match path {
-        ["databases", name, "credentials", key, rest @ ..] => [&["credentials", name, key], rest].concat(),
-        path => path.to_vec(),
-    }
-}
-
-/// Looks a path up; any name stands for `NAME`. A key may be a table as well.
-pub(super) fn look_up(path: &[&str]) -> Known {
-    let path = &plain(path)[..];
-    let mut table = path.is_empty();
-    for key in KEYS {
-        match matches(key, path) {
-            Some(0) => return Known::Key(key),
-            Some(_) => table = true,
-            None => {}
-        }
-    }
-    if table { Known::Table } else { Known::Nothing }
-}
-
-/// The names that may stand directly below a table, without repeats; secrets are not among them.
-pub(super) fn children(path: &[&str]) -> Vec<&'static str> {
-    let path = match path {
-        ["databases", name, "credentials"] => &["credentials", name],
-        path => path,
-    };
-    let mut names = Vec::new();
-    for key in KEYS.iter().filter(|key| !key.secret && matches(key, path).is_some_and(|more| more > 0)) {
-        if let Some(name) = key.path.split('.').nth(path.len())
-            && !names.contains(&name)
-        {
-            names.push(name);
-        }
-    }
-    names
-}
-
-/// The tables that have a key of this name.
-pub(super) fn homes(name: &str) -> Vec<&'static str> {
-    KEYS.iter()
-        .filter_map(|key| key.path.rsplit_once('.'))
-        .filter(|(_, last)| *last == name)
-        .map(|(table, _)| table)
-        .collect()
-}
-
-/// How many names of `key` are left after `path`, if it starts with it.
-fn matches(key: &Key, path: &[&str]) -> Option<usize> {
-    let mut names = key.path.split('.');
-    for given in path {
-        let name = names.next()?;
-        if name != *given && name != "NAME" {
-            return None;
-        }
-    }
-    Some(names.count())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_keys_tables_or_nothing() {
-        assert!(matches!(look_up(&["threads"]), Known::Key(_)));
-        assert!(matches!(look_up(&["databases", "shop", "pool_size"]), Known::Key(_)));
-        assert_eq!(look_up(&[]), Known::Table);
-        assert!(matches!(look_up(&["databases", "shop", "credentials"]), Known::Key(_)));
-        assert!(matches!(look_up(&["databases", "shop", "credentials", "path"]), Known::Key(_)));
-        assert_eq!(look_up(&["databases", "shop", "credentials", "paths"]), Known::Nothing);
-        assert_eq!(look_up(&["credentials", "shop"]), Known::Table);
-        assert_eq!(children(&["databases", "shop", "credentials"]), children(&["credentials", "shop"]));
-        assert_eq!(look_up(&["databases", "shop", "poolsize"]), Known::Nothing);
-        assert_eq!(look_up(&["listen", "tcp", "port"]), Known::Nothing);
-    }
-
-    #[test]
-    fn a_tables_children_are_listed_once_and_without_secrets() {
-        assert_eq!(
-            children(&["vault", "auth"]),
-            [
-                "method",
-                "token_file",
-                "mount",
-                "role_id",
-                "secret_id_file",
-                "secret_id_wrapped",
-                "role",
-                "jwt_file",
-                "username",
-                "password_file",
-                "region",
-                "server_id",
-                "resource",
-                "client_id",
-                "name"
-            ]
-        );
-        assert!(children(&[]).contains(&"databases"));
-        assert_eq!(homes("pool_size"), ["databases.NAME"]);
-    }
-}

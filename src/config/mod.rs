@@ -18,6 +18,7 @@ mod explain_vault;
 mod host;
 mod http;
 mod keys;
+mod known;
 mod links;
 mod listen;
 mod loaded;

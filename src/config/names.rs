@@ -1,6 +1,6 @@
 //! Are all names known? And if not, which one was meant?
 
-use super::keys::{self, Known};
+use super::known::{self, Known};
 use super::problem::{Findings, Origin};
 use super::tree::{Table, Value};
 
@@ -17,11 +17,11 @@ fn check_table<'t>(table: &'t Table, path: &mut Vec<&'t str>, findings: &mut Fin
         path.push(name);
         let full = path.join(".");
         let in_file = !matches!(node.origin, Origin::Variable(_));
-        match keys::look_up(path) {
+        match known::look_up(path) {
             Known::Key(key) if key.secret && in_file => refuse_secret(&node.origin, path, findings),
             Known::Key(_) => {
                 if let Value::Table(inner) = &node.value
-                    && !keys::children(path).is_empty()
+                    && !known::children(path).is_empty()
                 {
                     check_table(inner, path, findings);
                 }
@@ -67,11 +67,11 @@ fn refuse_secret(origin: &Origin, path: &[&str], findings: &mut Findings) {
 /// What to write instead of the unknown last name of `path`.
 fn advice(path: &[&str]) -> String {
     let Some((name, table)) = path.split_last() else { return String::new() };
-    let siblings = keys::children(table);
+    let siblings = known::children(table);
     if let Some(near) = nearest(name, &siblings) {
         return format!("did you mean `{near}`?");
     }
-    if let Some(home) = keys::homes(name).first() {
+    if let Some(home) = known::homes(name).first() {
         return format!("`{name}` belongs in [{home}]");
     }
     let place = if table.is_empty() { "at the top".to_owned() } else { format!("in [{}]", table.join(".")) };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::keys::is_live;
+use super::known::is_live;
 use super::loaded::Loaded;
 use super::problem::Origin;
 use crate::admin::ShownSettings;

@@ -158,6 +158,11 @@ impl<'t> Section<'t> {
         self.whole(name, 1, 1_000_000, findings).and_then(|n| usize::try_from(n).ok())
     }
 
+    /// A count that may be none.
+    pub(super) fn count_or_none(&self, name: &str, findings: &mut Findings) -> Option<usize> {
+        self.whole(name, 0, 1_000_000, findings).and_then(|n| usize::try_from(n).ok())
+    }
+
     /// A number.
     pub(super) fn number(&self, name: &str, findings: &mut Findings) -> Option<f64> {
         match &self.node(name)?.value {

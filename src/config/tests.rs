@@ -47,6 +47,8 @@ fn defaults_are_those_of_the_manual() {
     let (pool, source) = &settings.databases[0];
     assert_eq!((pool.size, pool.max_server_connections, pool.mode), (20, 40, PoolMode::Transaction));
     assert_eq!(pool.checkout_timeout, Duration::from_secs(30));
+    assert_eq!((pool.min_size, pool.reserve_size, pool.reserve_timeout.as_secs()), (0, 0, 5));
+    assert_eq!((pool.server_lifetime.as_secs(), pool.server_idle_timeout.as_secs()), (3600, 600));
     let upstream = &pool.upstream;
     assert_eq!((upstream.port, upstream.dbname.as_str(), upstream.sslmode), (5432, "app", SslMode::Disable));
     assert_eq!(upstream.connect_timeout, Duration::from_secs(10));
@@ -113,6 +115,13 @@ fn every_rule_of_a_database_is_told() {
             "pool_size = 5\nmax_server_connections = 4",
             "`databases.app.max_server_connections` is 4, less than pool_size (5)",
         ),
+        (
+            "pool_size = 5\nreserve_pool_size = 2\nmax_server_connections = 6",
+            "`databases.app.max_server_connections` is 6, less than pool_size and reserve_pool_size together (7)",
+        ),
+        ("pool_size = 5\nmin_pool_size = 6", "`databases.app.min_pool_size` is 6, more than pool_size (5)"),
+        ("min_pool_size = -1", "`databases.app.min_pool_size` is -1, which is too small"),
+        ("server_lifetime = 3600", "`databases.app.server_lifetime` is a bare number"),
         ("checkout_timeout = \"0s\"", "`databases.app.checkout_timeout` is zero"),
         (
             "sslmode = \"verify_full\"",

@@ -137,7 +137,7 @@ fn about(database: &DatabaseSnapshot, reason: Word, detail: String) -> Reason {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::credentials::{
@@ -151,6 +151,9 @@ mod tests {
             name: name.into(),
             mode: PoolMode::Transaction,
             size: 1,
+            min_size: 0,
+            reserve_size: 0,
+            server_lifetime: Duration::ZERO,
             max_server_connections: 2,
             target: crate::snapshot::TargetSnapshot::default(),
             keeper: KeeperSnapshot {

@@ -194,6 +194,9 @@ mod tests {
             name: "app".into(),
             mode: PoolMode::Session,
             size: 5,
+            min_size: 0,
+            reserve_size: 0,
+            server_lifetime: std::time::Duration::ZERO,
             max_server_connections: 9,
             target: crate::snapshot::TargetSnapshot::default(),
             keeper: KeeperSnapshot {

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use super::gate::{Era, Standing};
 use super::prepared::Prepared;
 use super::profile::Profile;
 use super::slot::Slot;
-use super::timeouts::{Overdue, Timeouts};
+use super::timeouts::{Overdue, TimeoutSettings};
 use crate::credentials::{CutReason, Generation, GenerationId};
 use crate::net::{Detached, Peer, Stream};
 use crate::upstream::{Answer, Connected, QueryError, simple_query};
@@ -51,7 +52,7 @@ pub struct ServerRow {
     pub prepared: usize,
     /// CancelRequests for it that are on their way.
     pub cancels: u32,
-    /// It is closed once it is given back: the pool is paused, or was told to reconnect.
+    /// It is closed once it is given back: the pool is paused or was told to reconnect, or it is old.
     pub outdated: bool,
 }
 
@@ -74,7 +75,7 @@ impl Conn {
     pub(super) fn new(connected: Connected, key: Arc<Profile>, slot: Slot, registry: &Rc<Registry>) -> Self {
         let Connected { stream, peer, key: cancel, params } = connected;
         let tethered = registry.tether(
-            Origin { peer, cancel, opened: Instant::now(), number: slot.number() },
+            Origin { peer, cancel, opened: Instant::now(), fraction: rand::random(), number: slot.number() },
             &stream,
             &slot,
         );
@@ -125,7 +126,7 @@ impl Conn {
 
     /// Whether it may go to a client.
     pub(super) fn is_wanted(&self, standing: Standing) -> bool {
-        standing.hands_out(self.slot.generation().id(), self.slot.era())
+        standing.hands_out(self.slot.generation().id(), self.slot.era()) && !self.tether().is_of_age()
     }
 
     pub(super) fn tether(&self) -> &Rc<Tether> {
@@ -153,6 +154,7 @@ impl Conn {
             peer: tether.peer.clone(),
             cancel: tether.cancel.clone(),
             opened: tether.opened,
+            fraction: tether.fraction,
             number: tether.number,
             slot,
         })
@@ -170,16 +172,18 @@ pub struct DetachedConn {
     peer: Peer,
     cancel: Option<CancelKey>,
     opened: Instant,
+    fraction: f64,
     number: u64,
     slot: Slot,
 }
 
 impl DetachedConn {
     pub(super) fn attach(self, shard: usize, registry: &Rc<Registry>) -> Option<Conn> {
-        let Self { stream, dressed, prepared, key, params, peer, cancel, opened, number, mut slot } = self;
+        let Self { stream, dressed, prepared, key, params, peer, cancel, opened, fraction, number, mut slot } =
+            self;
         slot.move_to(shard);
         let stream = stream.attach().ok()?;
-        let tethered = registry.tether(Origin { peer, cancel, opened, number }, &stream, &slot);
+        let tethered = registry.tether(Origin { peer, cancel, opened, fraction, number }, &stream, &slot);
         tethered.tether.prepared.set(prepared.len());
         Some(Conn { stream, dressed, prepared, key, params, tethered, slot })
     }
@@ -194,9 +198,15 @@ pub(super) struct Tether {
     pub(super) generation: Arc<Generation>,
     era: Era,
     pub(super) opened: Instant,
+    /// Its own part of what it may end early by, from 0 to 1.
+    pub(super) fraction: f64,
     number: u64,
     tls: Option<&'static str>,
     holder: Cell<Option<ClientId>>,
+    /// When the ticker first saw it idle, since it was given back.
+    idle_since: Cell<Option<Instant>>,
+    /// It is old enough to be closed.
+    of_age: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     cut: Cell<Option<CutReason>>,
     overdue: Cell<Option<Overdue>>,
@@ -211,6 +221,7 @@ impl Tether {
     pub(super) fn hold(&self, client: ClientId, waker: &Waker) {
         self.overdue.set(None);
         self.holder.set(Some(client));
+        self.idle_since.set(None);
         self.activity.reset();
         let mut mine = self.waker.borrow_mut();
         match &mut *mine {
@@ -228,6 +239,22 @@ impl Tether {
         self.holder.get()
     }
 
+    /// How long it has been idle, counted from the first time that this is asked.
+    pub(super) fn idle_for(&self, now: Instant) -> Duration {
+        let since = self.idle_since.get().unwrap_or(now);
+        self.idle_since.set(Some(since));
+        now.saturating_duration_since(since)
+    }
+
+    /// From here on it goes to no client.
+    pub(super) fn come_of_age(&self) {
+        self.of_age.set(true);
+    }
+
+    pub(super) fn is_of_age(&self) -> bool {
+        self.of_age.get()
+    }
+
     pub(super) fn cut(&self, reason: CutReason) {
         self.cut.set(Some(reason));
         if let Some(waker) = &*self.waker.borrow() {
@@ -236,7 +263,7 @@ impl Tether {
     }
 
     /// Tells the holder that it went beyond a bound, if it did.
-    pub(super) fn look_after(&self, timeouts: &Timeouts, now: Instant) {
+    pub(super) fn look_after(&self, timeouts: &TimeoutSettings, now: Instant) {
         if self.holder.get().is_none() || self.overdue.get().is_some() {
             return;
         }
@@ -273,7 +300,7 @@ impl Tether {
             tls: self.tls,
             prepared: self.prepared.get(),
             cancels: self.cancels.get(),
-            outdated: standing.is_paused() || standing.era() != self.era,
+            outdated: standing.is_paused() || standing.era() != self.era || self.of_age.get(),
         }
     }
 }
@@ -283,6 +310,7 @@ struct Origin {
     peer: Peer,
     cancel: Option<CancelKey>,
     opened: Instant,
+    fraction: f64,
     number: u64,
 }
 
@@ -295,7 +323,7 @@ pub(super) struct Registry {
 
 impl Registry {
     fn tether(self: &Rc<Self>, origin: Origin, stream: &Stream, slot: &Slot) -> Tethered {
-        let Origin { peer, cancel, opened, number } = origin;
+        let Origin { peer, cancel, opened, fraction, number } = origin;
         let id = self.next.get();
         self.next.set(id.wrapping_add(1));
         let tether = Rc::new(Tether {
@@ -304,9 +332,12 @@ impl Registry {
             generation: slot.generation().clone(),
             era: slot.era(),
             opened,
+            fraction,
             number,
             tls: stream.tls_version(),
             holder: Cell::new(None),
+            idle_since: Cell::new(None),
+            of_age: Cell::new(false),
             waker: RefCell::new(None),
             cut: Cell::new(None),
             overdue: Cell::new(None),
@@ -322,6 +353,13 @@ impl Registry {
     /// A copy of the list, so that nothing is borrowed while it is used.
     pub(super) fn all(&self) -> Vec<Rc<Tether>> {
         self.tethers.borrow().values().cloned().collect()
+    }
+
+    /// The one of which `rank` says most; `None` if it says nothing of any.
+    pub(super) fn most<R: Ord>(&self, rank: impl Fn(&Tether) -> Option<R>) -> Option<Rc<Tether>> {
+        let tethers = self.tethers.borrow();
+        let ranked = tethers.values().filter_map(|tether| Some((rank(tether)?, tether)));
+        ranked.max_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, tether)| tether.clone())
     }
 
     /// How many there are.

@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use super::conn::Conn;
 use super::hunger::{Sight, is_hungry};
+use super::ledger::Claim;
 use super::local::LocalPool;
 use super::places::CheckoutError;
 use super::profile::Profile;
@@ -44,12 +45,13 @@ impl LocalPool {
             }
             // After a failure one dial at a time probes the server.
             let most = if self.failures.get() > 0 { 1 } else { waiting };
-            let dialling = self.dialling.get();
+            let dialling = self.under_way();
             if self.pausing.get() || dialling >= most {
                 return;
             }
             let Some(key) = self.places.borrow().wanted(dialling) else { return };
-            let slot = self.seen.get().serving().and_then(|id| self.pool.take_slot(id, self.shard));
+            let slot =
+                self.seen.get().serving().and_then(|id| self.pool.take_slot(id, self.shard, Claim::Usual));
             if let Some(slot) = slot {
                 self.open(slot, key);
             } else if !self.sacrifice(&key) {
@@ -120,26 +122,31 @@ impl LocalPool {
         victim.map(Conn::close).is_some()
     }
 
-    fn open(self: &Rc<Self>, slot: Slot, key: Arc<Profile>) {
+    pub(super) fn open(self: &Rc<Self>, slot: Slot, key: Arc<Profile>) {
         self.dialling.set(self.dialling.get().saturating_add(1));
         let local = self.clone();
         spawn_local(async move {
             let result = local.dial(slot, key.clone()).await;
             local.dialling.set(local.dialling.get().saturating_sub(1));
-            match result {
-                Ok(conn) => {
-                    if local.failures.replace(0) > 0 {
-                        local.pool.set_trouble(None);
-                        local.feed();
-                    }
-                    local.arrive(conn);
-                }
-                Err(error) => local.dial_failed(&error, &key),
-            }
+            local.dialled(result, &key);
         });
     }
 
-    async fn dial(&self, slot: Slot, key: Arc<Profile>) -> Result<Conn, DialError> {
+    /// What came of a dial for whoever wants a connection.
+    pub(super) fn dialled(self: &Rc<Self>, result: Result<Conn, DialError>, key: &Arc<Profile>) {
+        match result {
+            Ok(conn) => {
+                if self.failures.replace(0) > 0 {
+                    self.pool.set_trouble(None);
+                    self.feed();
+                }
+                self.arrive(conn);
+            }
+            Err(error) => self.dial_failed(&error, key),
+        }
+    }
+
+    pub(super) async fn dial(&self, slot: Slot, key: Arc<Profile>) -> Result<Conn, DialError> {
         let login = slot.generation().login();
         let connected = dial(self.pool.target(), &login.user, &login.password, key.as_pairs()).await?;
         Ok(Conn::new(connected, key, slot, &self.registry))
@@ -206,7 +213,7 @@ impl LocalPool {
             if self.pool.active() == Some(id) {
                 return;
             }
-            let Some(slot) = self.pool.take_slot(id, self.shard) else { return };
+            let Some(slot) = self.pool.take_slot(id, self.shard, Claim::Usual) else { return };
             left.set(rest);
             match self.dial(slot, Arc::default()).await {
                 Ok(conn) if self.pool.active() == Some(id) => self.arrive(conn),

@@ -4,15 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::hunger::has_more;
+use super::limits::Limits;
 use crate::credentials::{Generation, GenerationId};
+
+/// What a connection is to be opened for: says how many of its generation there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// A client, or clients to come: `pool_size`.
+    Usual,
+    /// A client that has waited for long: the reserve beyond that.
+    Reserve,
+    /// Nobody yet: `min_pool_size`.
+    Minimum,
+}
 
 /// Connections of one pool by generation and by shard.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// The most of one generation.
-    size: usize,
-    /// The most of all generations.
-    max: usize,
+    limits: Limits,
     total: usize,
     held: Vec<usize>,
     generations: BTreeMap<GenerationId, Entry>,
@@ -25,14 +34,23 @@ struct Entry {
 }
 
 impl Ledger {
-    pub(super) fn new(size: usize, max: usize, shards: usize) -> Self {
-        Self { size, max: max.max(size), total: 0, held: vec![0; shards], generations: BTreeMap::new() }
+    pub(super) fn new(limits: Limits, shards: usize) -> Self {
+        Self { limits, total: 0, held: vec![0; shards], generations: BTreeMap::new() }
     }
 
     /// Other limits; what is beyond them stays until it goes by itself.
-    pub(super) fn change(&mut self, size: usize, max: usize) {
-        self.size = size;
-        self.max = max.max(size);
+    pub(super) fn change(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// The most of one generation.
+    fn most(&self, claim: Claim) -> usize {
+        let Limits { size, min_size, reserve_size, .. } = self.limits;
+        match claim {
+            Claim::Usual => size,
+            Claim::Reserve => size.saturating_add(reserve_size),
+            Claim::Minimum => min_size.min(size),
+        }
     }
 
     /// Makes a generation known; connections may be counted for it from here on.
@@ -44,9 +62,10 @@ impl Ledger {
 
     /// A place for one more connection of this generation; `None` if a limit is reached
     /// or the generation is unknown.
-    pub(super) fn take(&mut self, id: GenerationId, shard: usize) -> Option<Arc<Generation>> {
+    pub(super) fn take(&mut self, id: GenerationId, shard: usize, claim: Claim) -> Option<Arc<Generation>> {
+        let (most, all) = (self.most(claim), self.limits.max_server_connections.max(self.limits.size));
         let entry = self.generations.get_mut(&id)?;
-        if entry.open >= self.size || self.total >= self.max {
+        if entry.open >= most || self.total >= all {
             return None;
         }
         entry.open = entry.open.saturating_add(1);
@@ -115,6 +134,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clock::Moment;
     use crate::credentials::Login;
@@ -125,18 +146,49 @@ mod tests {
         Arc::new(Generation::new(GenerationId::from_number(number), login, Moment::default()))
     }
 
+    fn limits(size: usize, max_server_connections: usize) -> Limits {
+        Limits {
+            size,
+            min_size: 0,
+            reserve_size: 0,
+            max_server_connections,
+            checkout_timeout: Duration::ZERO,
+            reserve_timeout: Duration::ZERO,
+            server_lifetime: Duration::ZERO,
+            server_idle_timeout: Duration::ZERO,
+            timeouts: Default::default(),
+        }
+    }
+
     #[test]
-    fn a_generation_stays_within_the_size_and_all_within_the_maximum() {
-        let mut ledger = Ledger::new(2, 3, 2);
+    fn the_minimum_ends_below_the_size_and_the_reserve_beyond_it() {
+        let mut ledger = Ledger::new(Limits { min_size: 1, reserve_size: 2, ..limits(3, 7) }, 1);
         let (one, two) = (generation(1), generation(2));
-        assert!(ledger.take(one.id(), 0).is_none(), "unknown");
         ledger.admit(&one);
         ledger.admit(&two);
-        assert!(ledger.take(one.id(), 0).is_some());
-        assert!(ledger.take(one.id(), 1).is_some());
-        assert!(ledger.take(one.id(), 1).is_none(), "size");
-        assert!(ledger.take(two.id(), 1).is_some());
-        assert!(ledger.take(two.id(), 1).is_none(), "maximum");
+        let mut takes = |id, claim| ledger.take(id, 0, claim).is_some();
+        assert!(takes(one.id(), Claim::Minimum) && !takes(one.id(), Claim::Minimum));
+        assert!(takes(one.id(), Claim::Usual) && takes(one.id(), Claim::Usual));
+        assert!(!takes(one.id(), Claim::Usual) && !takes(one.id(), Claim::Minimum));
+        assert!(takes(one.id(), Claim::Reserve) && takes(one.id(), Claim::Reserve));
+        assert!(!takes(one.id(), Claim::Reserve));
+        // All together are within the maximum, whatever they are for.
+        assert!(takes(two.id(), Claim::Minimum) && takes(two.id(), Claim::Reserve));
+        assert!(!takes(two.id(), Claim::Usual) && !takes(two.id(), Claim::Reserve));
+    }
+
+    #[test]
+    fn a_generation_stays_within_the_size_and_all_within_the_maximum() {
+        let mut ledger = Ledger::new(limits(2, 3), 2);
+        let (one, two) = (generation(1), generation(2));
+        assert!(ledger.take(one.id(), 0, Claim::Usual).is_none(), "unknown");
+        ledger.admit(&one);
+        ledger.admit(&two);
+        assert!(ledger.take(one.id(), 0, Claim::Usual).is_some());
+        assert!(ledger.take(one.id(), 1, Claim::Usual).is_some());
+        assert!(ledger.take(one.id(), 1, Claim::Usual).is_none(), "size");
+        assert!(ledger.take(two.id(), 1, Claim::Usual).is_some());
+        assert!(ledger.take(two.id(), 1, Claim::Usual).is_none(), "maximum");
         assert_eq!((ledger.held(0), ledger.held(1), ledger.total), (1, 2, 3));
         assert!(!ledger.is_worse_off(0), "one more is no reason");
         ledger.moved(1, 0);
@@ -145,10 +197,13 @@ mod tests {
         assert!(ledger.give(one.id(), 0), "drained");
         ledger.forget(one.id());
         assert!(ledger.generation(one.id()).is_none());
-        ledger.change(3, 9);
-        assert!(ledger.take(two.id(), 1).is_some() && ledger.take(two.id(), 1).is_some());
-        assert!(ledger.take(two.id(), 1).is_none(), "the new size");
-        ledger.change(1, 1);
+        ledger.change(limits(3, 9));
+        assert!(
+            ledger.take(two.id(), 1, Claim::Usual).is_some()
+                && ledger.take(two.id(), 1, Claim::Usual).is_some()
+        );
+        assert!(ledger.take(two.id(), 1, Claim::Usual).is_none(), "the new size");
+        ledger.change(limits(1, 1));
         assert_eq!(ledger.total, 3, "nothing is taken away");
         ledger.forget(two.id());
         assert!(ledger.generation(two.id()).is_some(), "still open");

@@ -45,6 +45,12 @@ pub struct LocalPool {
     pub(super) warm: RefCell<Vec<Conn>>,
     pub(super) places: RefCell<Places<Rc<Owner>>>,
     pub(super) dialling: Cell<usize>,
+    /// A connection is being opened that nobody waits for.
+    pub(super) filling: Cell<bool>,
+    /// The profile that a client of session mode asked for last.
+    pub(super) asked_last: RefCell<Arc<Profile>>,
+    /// When a connection was last found to be too old.
+    pub(super) last_of_age: Cell<Option<Instant>>,
     pub(super) failures: Cell<u32>,
     pub(super) pausing: Cell<bool>,
     /// The other shards have been asked for a connection.
@@ -98,6 +104,9 @@ impl LocalPool {
             warm: RefCell::default(),
             places: RefCell::default(),
             dialling: Cell::new(0),
+            filling: Cell::new(false),
+            asked_last: RefCell::default(),
+            last_of_age: Cell::new(None),
             failures: Cell::new(0),
             pausing: Cell::new(false),
             hungry: Cell::new(false),
@@ -164,6 +173,9 @@ impl LocalPool {
     /// Queues up for a connection with this profile.
     #[must_use]
     pub fn wait(self: &Rc<Self>, client: ClientId, key: &Arc<Profile>, waker: &Waker) -> Waiting {
+        if self.pool.settings().mode == PoolMode::Session {
+            self.asked_last.replace(key.clone());
+        }
         let since = Instant::now();
         let (waker, outcome) = (RefCell::new(waker.clone()), RefCell::new(None));
         let owner = Rc::new(Owner { client, since, waker, outcome });
@@ -385,13 +397,14 @@ impl LocalPool {
         self.feed();
     }
 
-    /// What needs no haste: clients that waited too long, idle connections that the server closed.
+    /// What needs no haste: clients that waited too long, idle connections that the server closed,
+    /// those that are too old, too many or too few.
     pub(super) fn tick(self: &Rc<Self>) {
-        let (limit, now) = (self.pool.limits().checkout_timeout, Instant::now());
+        let (limits, now) = (self.pool.limits(), Instant::now());
         if self.pool.is_paused() {
             self.paused_until.set(Some(now));
         }
-        let expired = self.places.borrow_mut().expired(now, limit, self.paused_until.get());
+        let expired = self.places.borrow_mut().expired(now, limits.checkout_timeout, self.paused_until.get());
         for (owner, waited) in expired {
             let trouble = self.pool.trouble();
             self.work.timeouts.add(1);
@@ -401,6 +414,10 @@ impl LocalPool {
         let gone: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| conn.stream.has_news()).collect();
         drop(gone);
         self.feed();
+        self.tend(now, &limits);
+        if !limits.timeouts.is_none() {
+            self.registry.all().iter().for_each(|tether| tether.look_after(&limits.timeouts, now));
+        }
     }
 
     /// Closes everything that is idle.

@@ -28,7 +28,9 @@ mod slot;
 mod snapshot;
 #[cfg(test)]
 mod stage;
+mod tend;
 mod timeouts;
+mod upkeep;
 mod watch;
 mod work;
 
@@ -46,4 +48,4 @@ pub use settings::{PoolMode, PoolSettings};
 pub use shard::PoolShard;
 pub use shared::Pool;
 pub use snapshot::{PoolCounts, PoolSnapshot, ShardSnapshot};
-pub use timeouts::{Overdue, Timeouts};
+pub use timeouts::{Overdue, TimeoutSettings};

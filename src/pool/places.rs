@@ -41,6 +41,12 @@ struct Place<P> {
     owner: P,
 }
 
+impl<P> Place<P> {
+    fn waited(&self, now: Instant, from: Option<Instant>) -> Duration {
+        now.saturating_duration_since(from.map_or(self.since, |from| self.since.max(from)))
+    }
+}
+
 impl<P> Default for Places<P> {
     fn default() -> Self {
         Self { queue: VecDeque::new(), next: 0 }
@@ -92,6 +98,11 @@ impl<P> Places<P> {
         self.queue.get(nth).map(|place| place.key.clone())
     }
 
+    /// How many have waited for `limit`; no wait counts before `from`.
+    pub(super) fn waiting_for(&self, now: Instant, limit: Duration, from: Option<Instant>) -> usize {
+        self.queue.iter().take_while(|place| place.waited(now, from) >= limit).count()
+    }
+
     /// Those who have waited for longer than `limit`, oldest first; no wait counts before `from`.
     pub(super) fn expired(
         &mut self,
@@ -101,8 +112,7 @@ impl<P> Places<P> {
     ) -> Vec<(P, Duration)> {
         let mut out = Vec::new();
         while let Some(place) = self.queue.front() {
-            let since = from.map_or(place.since, |from| place.since.max(from));
-            let waited = now.saturating_duration_since(since);
+            let waited = place.waited(now, from);
             if waited < limit {
                 break;
             }
@@ -145,6 +155,9 @@ mod tests {
         // Paused until a second ago.
         let (now, limit) = (start + Duration::from_secs(3), Duration::from_secs(3));
         assert_eq!(places.expired(now, limit, Some(start + Duration::from_secs(2))), []);
+        let waiting = |limit, from| places.waiting_for(now, Duration::from_secs(limit), from);
+        assert_eq!((waiting(0, None), waiting(1, None), waiting(2, None), waiting(4, None)), (2, 2, 1, 0));
+        assert_eq!(waiting(2, Some(now)), 0);
         let expired = places.expired(now, limit, None);
         assert_eq!(expired, [(1, Duration::from_secs(3))]);
         assert_eq!(places.len(), 1);

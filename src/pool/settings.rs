@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::timeouts::TimeoutSettings;
 use crate::upstream::UpstreamSettings;
 
 /// When an upstream is given back (`pool_mode`).
@@ -36,7 +37,19 @@ pub struct PoolSettings {
     pub mode: PoolMode,
     /// The most connections of the active generation, over all shards.
     pub size: usize,
-    /// The most connections of all generations together; at least `size`.
+    /// So many of them are kept open, whether clients need them or not; at most `size`.
+    pub min_size: usize,
+    /// So many more than `size` may be opened for clients that have waited for `reserve_timeout`.
+    pub reserve_size: usize,
+    /// How long a client waits before the reserve is opened for it.
+    pub reserve_timeout: Duration,
+    /// An upstream older than this is closed once it is idle; zero: none is.
+    pub server_lifetime: Duration,
+    /// An upstream that was idle for so long is closed; zero: none is.
+    pub server_idle_timeout: Duration,
+    /// Bounds on what clients do.
+    pub timeouts: TimeoutSettings,
+    /// The most connections of all generations together; at least `size` and `reserve_size` together.
     pub max_server_connections: usize,
     /// How long a client waits for an upstream.
     pub checkout_timeout: Duration,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::gate::{Gate, Standing};
-use super::ledger::Ledger;
+use super::ledger::{Claim, Ledger};
 use super::limits::{AtomicLimits, Limits};
 use super::message::{ShardMessage, ShardPort};
 use super::settings::PoolSettings;
@@ -73,7 +73,7 @@ impl Pool {
     pub fn new(settings: PoolSettings, index: usize, ports: Vec<ShardPort>) -> Result<Self, TlsError> {
         let target = Target::new(settings.upstream.clone())?;
         let limits = Limits::of(&settings);
-        let ledger = Ledger::new(limits.size, limits.max_server_connections, ports.len());
+        let ledger = Ledger::new(limits, ports.len());
         Ok(Self {
             settings,
             index,
@@ -109,10 +109,10 @@ impl Pool {
     }
 
     /// Other limits from now on. Where there may be more connections, clients that wait get them at once;
-    /// where there may be fewer, those that are open stay, and the next user has fewer.
+    /// where there may be fewer, what is beyond that closes as it becomes idle and nobody waits.
     pub fn change(&self, limits: Limits) {
         self.limits.set(limits);
-        self.ledger().change(limits.size, limits.max_server_connections);
+        self.ledger().change(limits);
         self.broadcast(|| ShardMessage::Kick { pool: self.index });
     }
 
@@ -236,10 +236,10 @@ impl Pool {
     }
 
     /// A place for one more connection of `id` on `shard`.
-    pub(super) fn take_slot(self: &Arc<Self>, id: GenerationId, shard: usize) -> Option<Slot> {
+    pub(super) fn take_slot(self: &Arc<Self>, id: GenerationId, shard: usize, claim: Claim) -> Option<Slot> {
         // Read first: what is dialled while another era begins is of the earlier one.
         let era = self.standing().era();
-        let generation = self.ledger().take(id, shard)?;
+        let generation = self.ledger().take(id, shard, claim)?;
         Some(Slot::new(self.clone(), generation, era, shard))
     }
 

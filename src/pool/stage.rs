@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conn::Conn;
+use super::ledger::Claim;
 use super::local::LocalPool;
 use super::settings::{PoolMode, PoolSettings};
 use super::shared::Pool;
@@ -34,6 +35,12 @@ impl LocalPool {
             upstream,
             mode: PoolMode::Transaction,
             size: 100,
+            min_size: 0,
+            reserve_size: 0,
+            reserve_timeout: Duration::ZERO,
+            server_lifetime: Duration::ZERO,
+            server_idle_timeout: Duration::ZERO,
+            timeouts: Default::default(),
             max_server_connections: 100,
             checkout_timeout: Duration::from_secs(60),
             max_prepared_statements,
@@ -55,7 +62,8 @@ impl LocalPool {
 
     /// A connection of the active generation to the server process of this number.
     pub(crate) fn stage(&self, stream: Stream, pid: u32) -> Conn {
-        let slot = self.pool.active().and_then(|id| self.pool.take_slot(id, self.shard)).unwrap();
+        let slot =
+            self.pool.active().and_then(|id| self.pool.take_slot(id, self.shard, Claim::Usual)).unwrap();
         let key = Some(CancelKey { pid, secret: Vec::new() });
         let connected = Connected { stream, peer: Peer::Unix("/nowhere".into()), key, params: Vec::new() };
         Conn::new(connected, Arc::default(), slot, &self.registry)

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Bounds that are zero do not hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timeouts {
+pub struct TimeoutSettings {
     /// How long the server may work on what a client asked for.
     pub query: Duration,
     /// How long a transaction may be open.
@@ -38,7 +38,7 @@ pub(super) struct Doing {
     pub(super) idle: Option<Instant>,
 }
 
-impl Timeouts {
+impl TimeoutSettings {
     /// Whether there is nothing to look after.
     #[must_use]
     pub fn is_none(&self) -> bool {
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn the_first_bound_that_does_not_hold_is_told() {
         let seconds = Duration::from_secs;
-        let all = Timeouts {
+        let all = TimeoutSettings {
             query: seconds(5),
             transaction: seconds(20),
             idle_transaction: seconds(3),
@@ -99,9 +99,9 @@ mod tests {
         ] {
             let doing = Doing { transaction: ago(transaction), query: ago(query), idle: ago(idle) };
             assert_eq!(all.overdue(doing, now), expected, "{transaction:?} {query:?} {idle:?}");
-            assert_eq!(Timeouts::default().overdue(doing, now), None);
+            assert_eq!(TimeoutSettings::default().overdue(doing, now), None);
         }
-        assert!(Timeouts::default().is_none() && !all.is_none());
+        assert!(TimeoutSettings::default().is_none() && !all.is_none());
         assert!(all.is_idle_for_long(now - seconds(9), now) && !all.is_idle_for_long(now - seconds(8), now));
     }
 }

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-use crate::pool::{ClientId, Timeouts};
+use crate::pool::{ClientId, TimeoutSettings};
 
 /// What a client is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub(super) enum Farewell {
 
 impl ClientCell {
     /// Tells a client to end that has said nothing for longer than it may.
-    pub(super) fn look_after(&self, timeouts: &Timeouts, now: Instant) {
+    pub(super) fn look_after(&self, timeouts: &TimeoutSettings, now: Instant) {
         if self.state.get() != ClientState::Idle || self.ends.get().is_some() {
             return;
         }

@@ -15,7 +15,7 @@ use super::profiles::Profiles;
 use super::roll::{ClientCell, ClientCounts, ClientRow, ClientState, Farewell};
 use super::texts::Serials;
 use crate::cancel::Cancels;
-use crate::pool::{ClientId, PoolShard, Profile, Timeouts};
+use crate::pool::{ClientId, PoolShard, Profile, TimeoutSettings};
 
 /// The relay's read buffer: one a thread. 16 KiB beat 8 and 64 on large results.
 pub(super) const SCRATCH: usize = 16 * 1024;
@@ -95,7 +95,7 @@ impl Shard {
                 (!timeouts.client_idle.is_zero()).then_some(timeouts)
             };
             let names = self.pools.names().into_iter();
-            let bounded: HashMap<String, Timeouts> =
+            let bounded: HashMap<String, TimeoutSettings> =
                 names.filter_map(|name| bounded(&name).map(|timeouts| (name, timeouts))).collect();
             if bounded.is_empty() {
                 continue;

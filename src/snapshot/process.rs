@@ -1,6 +1,7 @@
 //! What was gathered.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::averages::{Period, Rates};
 use super::now::{Now, milliseconds};
@@ -47,6 +48,12 @@ pub struct DatabaseSnapshot {
     pub mode: PoolMode,
     /// The most connections of the active generation.
     pub size: usize,
+    /// So many of them are kept open.
+    pub min_size: usize,
+    /// So many more may be opened for clients that have waited for long.
+    pub reserve_size: usize,
+    /// How old a connection may become; zero: as old as its user.
+    pub server_lifetime: Duration,
     /// The most of all generations.
     pub max_server_connections: usize,
     /// Where its connections go.

@@ -10,9 +10,17 @@ pub(super) const COLUMNS: &[Column] = &[
     column("database", Kind::Text, "The database's name there."),
     column("force_user", Kind::Text, "Always NULL: the user is issued; SHOW POOLS has it."),
     column("pool_size", Kind::Int8, "The most connections of the active user (`pool_size`)."),
-    column("min_pool_size", Kind::Int8, "Always 0."),
-    column("reserve_pool_size", Kind::Int8, "Always 0."),
-    column("server_lifetime", Kind::Int8, "Always 0: a connection lives as long as its user serves."),
+    column("min_pool_size", Kind::Int8, "So many connections are kept open (`min_pool_size`)."),
+    column(
+        "reserve_pool_size",
+        Kind::Int8,
+        "So many more than `pool_size` may be opened for clients that wait for long (`reserve_pool_size`).",
+    ),
+    column(
+        "server_lifetime",
+        Kind::Int8,
+        "Seconds that a connection may live (`server_lifetime`); 0: as long as its user serves.",
+    ),
     column("pool_mode", Kind::Text, "`transaction` or `session`."),
     column("load_balance_hosts", Kind::Text, "Always NULL."),
     column(
@@ -41,9 +49,9 @@ fn row(view: &Snapshot, pool: &DatabaseSnapshot) -> Vec<Value> {
         Value::text(&pool.target.dbname),
         Value::Text(None),
         Value::count(pool.size),
-        Value::count(0),
-        Value::count(0),
-        Value::count(0),
+        Value::count(pool.min_size),
+        Value::count(pool.reserve_size),
+        Value::count(pool.server_lifetime.as_secs()),
         Value::text(pool.mode.word()),
         Value::Text(None),
         Value::count(pool.max_server_connections),
@@ -52,6 +60,6 @@ fn row(view: &Snapshot, pool: &DatabaseSnapshot) -> Vec<Value> {
         Value::count(clients),
         Value::count(u8::from(pool.paused)),
         Value::count(u8::from(pool.disabled)),
-        Value::count(0),
+        Value::count(pool.reserve_size),
     ]
 }

@@ -26,7 +26,11 @@ macro_rules! columns {
             column("request_time", Kind::Timestamptz, "Always NULL: not kept."),
             column("wait", Kind::Int8, "How long the client has waited for a server connection: whole seconds; 0 if it does not wait."),
             column("wait_us", Kind::Int8, "The microseconds beside them."),
-            column("close_needed", Kind::Int8, "1: closed as soon as its client gives it back: its user is retired, or PAUSE or RECONNECT came."),
+            column(
+                "close_needed",
+                Kind::Int8,
+                "1: closed as soon as its client gives it back: its user is retired, PAUSE or RECONNECT came, or it reached `server_lifetime`.",
+            ),
             column("ptr", Kind::Text, "A name of its own: `c` and `id`, or `s`, the database's number, `.` and `id`."),
             column("link", Kind::Text, "The `ptr` of the other side; empty if there is none."),
             column("remote_pid", Kind::Int8, "The server's process, as in `pg_stat_activity`; of a client 0."),

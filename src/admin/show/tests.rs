@@ -120,6 +120,9 @@ fn view() -> Snapshot {
             name: "app".into(),
             mode: PoolMode::Session,
             size: 5,
+            min_size: 2,
+            reserve_size: 3,
+            server_lifetime: Duration::from_secs(3600),
             max_server_connections: 9,
             target: TargetSnapshot { host: "db1".into(), port: 5433, dbname: "shop".into() },
             keeper,
@@ -253,9 +256,9 @@ fn pools_add_up_their_shards_and_clients() {
 fn databases_tell_where_they_go() {
     assert_eq!(
         first(&table(Show::Databases, &view())),
-        "name=app host=db1 port=5433 database=shop force_user=∅ pool_size=5 min_pool_size=0 reserve_pool_size=0 \
-         server_lifetime=0 pool_mode=session load_balance_hosts=∅ max_connections=9 current_connections=4 \
-         max_client_connections=0 current_client_connections=3 paused=0 disabled=0 reserve_pool=0"
+        "name=app host=db1 port=5433 database=shop force_user=∅ pool_size=5 min_pool_size=2 reserve_pool_size=3 \
+         server_lifetime=3600 pool_mode=session load_balance_hosts=∅ max_connections=9 current_connections=4 \
+         max_client_connections=0 current_client_connections=3 paused=0 disabled=0 reserve_pool=3"
     );
 }
 
