@@ -31,6 +31,8 @@ pub(super) struct Ledger {
 struct Entry {
     generation: Arc<Generation>,
     open: usize,
+    /// Of those, the ones that shards are closing at this moment though they are good.
+    leaving: usize,
 }
 
 impl Ledger {
@@ -55,9 +57,11 @@ impl Ledger {
 
     /// Makes a generation known; connections may be counted for it from here on.
     pub(super) fn admit(&mut self, generation: &Arc<Generation>) {
-        self.generations
-            .entry(generation.id())
-            .or_insert_with(|| Entry { generation: generation.clone(), open: 0 });
+        self.generations.entry(generation.id()).or_insert_with(|| Entry {
+            generation: generation.clone(),
+            open: 0,
+            leaving: 0,
+        });
     }
 
     /// A place for one more connection of this generation; `None` if a limit is reached
@@ -86,6 +90,22 @@ impl Ledger {
             entry.open = entry.open.saturating_sub(1);
             entry.open == 0
         })
+    }
+
+    /// Lets good connections of a generation go: `decide` says how many, by how many there are beside those that
+    /// other shards let go at this moment. Once they are closed, [`Ledger::gone`] must be told.
+    pub(super) fn dismiss(&mut self, id: GenerationId, decide: impl FnOnce(usize) -> usize) -> usize {
+        let Some(entry) = self.generations.get_mut(&id) else { return 0 };
+        let count = decide(entry.open.saturating_sub(entry.leaving));
+        entry.leaving = entry.leaving.saturating_add(count);
+        count
+    }
+
+    /// So many that were dismissed are closed.
+    pub(super) fn gone(&mut self, id: GenerationId, count: usize) {
+        if let Some(entry) = self.generations.get_mut(&id) {
+            entry.leaving = entry.leaving.saturating_sub(count);
+        }
     }
 
     /// A connection moved from one shard to another.
@@ -158,6 +178,26 @@ mod tests {
             server_idle_timeout: Duration::ZERO,
             timeouts: Default::default(),
         }
+    }
+
+    #[test]
+    fn what_one_shard_lets_go_another_does_not_count_on() {
+        let mut ledger = Ledger::new(limits(5, 5), 2);
+        let one = generation(1);
+        ledger.admit(&one);
+        for shard in [0, 1, 1] {
+            assert!(ledger.take(one.id(), shard, Claim::Usual).is_some());
+        }
+        let beyond_one = |open: usize| open - 1;
+        assert_eq!(ledger.dismiss(one.id(), beyond_one), 2);
+        assert_eq!(ledger.dismiss(one.id(), beyond_one), 0, "they are on their way");
+        ledger.give(one.id(), 1);
+        ledger.give(one.id(), 1);
+        ledger.gone(one.id(), 2);
+        assert_eq!(ledger.dismiss(one.id(), beyond_one), 0, "they are gone");
+        assert!(ledger.take(one.id(), 0, Claim::Usual).is_some());
+        assert_eq!(ledger.dismiss(one.id(), beyond_one), 1);
+        assert_eq!(ledger.dismiss(GenerationId::from_number(9), beyond_one), 0, "unknown");
     }
 
     #[test]

@@ -47,21 +47,25 @@ impl LocalPool {
         old.into_iter().for_each(Conn::close);
     }
 
-    /// Those at the front were idle longest. Two shards may do so at the same instant and leave one less than
-    /// the minimum, which is opened again.
+    /// Those at the front were idle longest.
     fn close_spare(&self, now: Instant, limits: &Limits) {
-        let open = self.open_now();
+        let Some(serving) = self.seen.get().serving() else { return };
         let waited_for =
             !self.places.borrow().is_empty() || self.pool.hungry_other_than(self.shard).is_some();
-        let spare: Vec<Conn> = {
+        let going: Vec<Conn> = {
             let mut idle = self.idle.borrow_mut();
-            let count = spare(idle.iter().map(|conn| conn.tether().idle_for(now)), open, waited_for, limits);
+            let spans = idle.iter().map(|conn| conn.tether().idle_for(now));
+            let decide = |open| spare(spans, open, waited_for, limits);
+            let count = self.pool.ledger().dismiss(serving, decide);
             idle.drain(..count).collect()
         };
-        if !spare.is_empty() {
-            debug!(pool = %self.pool.settings().name, closed = spare.len(), open, "idle connections are not needed");
+        if going.is_empty() {
+            return;
         }
-        spare.into_iter().for_each(Conn::close);
+        let count = going.len();
+        going.into_iter().for_each(Conn::close);
+        self.pool.ledger().gone(serving, count);
+        debug!(pool = %self.pool.settings().name, count, "idle connections that are not needed were closed");
     }
 
     /// For clients that have waited for long though all is as it should be: the pool is too small for them.
