@@ -28,6 +28,7 @@ mod slot;
 mod snapshot;
 #[cfg(test)]
 mod stage;
+mod ties;
 mod watch;
 mod work;
 
@@ -45,3 +46,4 @@ pub use settings::{PoolMode, PoolSettings};
 pub use shard::PoolShard;
 pub use shared::Pool;
 pub use snapshot::{PoolCounts, PoolSnapshot, ShardSnapshot};
+pub use ties::Ties;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::answers::Tag;
 use super::owed::{Verdict, Whose};
-use super::scan::{Meaning, Ties};
+use super::scan::Meaning;
 use super::undo::is_stale;
 use super::virtual_session::VirtualSession;
-use crate::pool::{Conn, Profile};
+use crate::pool::{Conn, Profile, Ties};
 use crate::wire::{DataRow, ErrorFields};
 
 /// So often a question of ours may be cancelled in a row.

@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use super::scan::{Meaning, Ties};
-use crate::pool::Profile;
+use super::scan::Meaning;
+use crate::pool::{Profile, Ties};
 use crate::wire::quote_literal;
 
 /// Not in pg_settings, whatever they are: asked for by name.

@@ -8,11 +8,11 @@ use bytes::BytesMut;
 
 use super::messages::{parameters, put, put_empty, put_header, split_name};
 use super::owed::{Kind, Whose};
-use super::scan::{Meaning, Ties};
+use super::scan::Meaning;
 use super::settings::{Doubt, restoring};
 use super::statements::{Passed, Shelf, Statements, Undo};
 use super::texts::{Full, Texts};
-use crate::pool::{Conn, Profile};
+use crate::pool::{Conn, Profile, Ties};
 use crate::wire::{HeaderScan, align_query};
 
 /// A Query longer than this is not read; the server is asked what came of it.
