@@ -10,6 +10,8 @@ mod wire_client;
 mod copies;
 #[path = "modes/differential.rs"]
 mod differential;
+#[path = "modes/pins.rs"]
+mod pins;
 #[path = "modes/random.rs"]
 mod random;
 #[path = "modes/scripts.rs"]

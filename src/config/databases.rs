@@ -9,7 +9,7 @@ use super::readable::must_be_readable;
 use super::section::Section;
 use crate::credentials::CredentialsSettings;
 use crate::net::{SslMode, SslRoots};
-use crate::pool::{PoolMode, PoolSettings};
+use crate::pool::{PinPolicy, PinSettings, PoolMode, PoolSettings};
 use crate::upstream::UpstreamSettings;
 
 /// The database that clients reach our own console under.
@@ -82,6 +82,10 @@ fn read_pool(
         let advice = "old and new users together need at least pool_size, and up to twice as much to swap without waiting";
         section.error("max_server_connections", &what, advice, findings);
     }
+    let policies = [("auto", PinPolicy::Auto), ("never", PinPolicy::Never)];
+    let policy = section.choice("pin", &policies, findings).unwrap_or_default();
+    let pinned = section.count("max_pinned", findings);
+    let pins = PinSettings { policy, most: pinned.unwrap_or(size.saturating_sub(1).max(1)) };
     let checkout = section.some_time("checkout_timeout", findings);
     let prepared = section.count("max_prepared_statements", findings);
     Some(PoolSettings {
@@ -92,6 +96,7 @@ fn read_pool(
         max_server_connections,
         checkout_timeout: checkout.unwrap_or(Duration::from_secs(30)),
         max_prepared_statements: prepared.unwrap_or(200),
+        pins,
     })
 }
 

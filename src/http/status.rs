@@ -165,6 +165,7 @@ mod tests {
         KeeperSnapshot, PastEvent, RetireReason, Steps,
     };
     use crate::histogram::Histogram;
+    use crate::pool::PinCounts;
     use crate::pool::{PoolCounts, PoolSnapshot, ShardSnapshot};
 
     fn second(seconds: u64) -> Moment {
@@ -195,6 +196,7 @@ mod tests {
             mode: PoolMode::Session,
             size: 5,
             max_server_connections: 9,
+            pins: PinCounts::default(),
             target: crate::snapshot::TargetSnapshot::default(),
             keeper: KeeperSnapshot {
                 source: "vault",

@@ -12,6 +12,7 @@ use super::gate::{Gate, Standing};
 use super::ledger::Ledger;
 use super::limits::{AtomicLimits, Limits};
 use super::message::{ShardMessage, ShardPort};
+use super::pins::Pins;
 use super::settings::PoolSettings;
 use super::slot::{Landlord, Slot};
 use super::watch::Watch;
@@ -53,6 +54,7 @@ pub struct Pool {
     /// One bit a shard: it has clients waiting and nothing to give them.
     hungry: AtomicU64,
     limits: AtomicLimits,
+    pins: Arc<Pins>,
     ledger: Mutex<Ledger>,
     pub(super) drained: Notify,
     pub(super) suspicion: Notify,
@@ -74,6 +76,7 @@ impl Pool {
         let target = Target::new(settings.upstream.clone())?;
         let limits = Limits::of(&settings);
         let ledger = Ledger::new(limits.size, limits.max_server_connections, ports.len());
+        let pins = Pins::new(settings.pins);
         Ok(Self {
             settings,
             index,
@@ -85,6 +88,7 @@ impl Pool {
             opened: AtomicU64::new(0),
             hungry: AtomicU64::new(0),
             limits: AtomicLimits::new(limits),
+            pins,
             ledger: Mutex::new(ledger),
             drained: Notify::new(),
             suspicion: Notify::new(),
@@ -114,6 +118,13 @@ impl Pool {
         self.limits.set(limits);
         self.ledger().change(limits.size, limits.max_server_connections);
         self.broadcast(|| ShardMessage::Kick { pool: self.index });
+    }
+
+    /// The clients that keep an upstream of it.
+    #[inline]
+    #[must_use]
+    pub fn pins(&self) -> &Arc<Pins> {
+        &self.pins
     }
 
     /// Its place in every shard's list.

@@ -1,5 +1,7 @@
 //! Kinds of state that PostgreSQL keeps in one connection: what ties a client to its upstream.
 
+use std::fmt;
+
 /// Kinds of state that live in one connection; each is a bit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ties(u8);
@@ -54,5 +56,12 @@ impl Ties {
             .zip(Self::NAMES)
             .filter_map(|(tie, name)| self.has(tie).then_some(name))
             .collect()
+    }
+}
+
+/// Their names with commas between them.
+impl fmt::Display for Ties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names().join(", "))
     }
 }

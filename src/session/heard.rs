@@ -123,19 +123,26 @@ impl VirtualSession {
                     self.profile = shared(Arc::new(profile));
                 }
                 conn.dressed = self.profile.clone();
-                if ties != self.ties && !ties.is_empty() {
-                    tracing::debug!(ties = ?ties.names(), "pinned");
-                }
-                self.ties = ties;
-                self.statements.raw = ties.has(Ties::PREPARED);
-                if !self.statements.raw {
-                    self.statements.by_sql = Meaning::default();
-                }
+                self.tie(ties);
                 false
             }
             Some((_, whose)) => matches!(whose, Whose::Client | Whose::Again),
             None => true,
         }
+    }
+
+    /// What ties it from now on.
+    fn tie(&mut self, ties: Ties) {
+        self.ties = ties;
+        self.statements.raw = ties.has(Ties::PREPARED);
+        if !self.statements.raw {
+            self.statements.by_sql = Meaning::default();
+        }
+    }
+
+    /// What it left in its upstream is gone.
+    pub(super) fn unties(&mut self) {
+        self.tie(Ties::default());
     }
 
     /// An answer came that nobody waited for: what belongs to whom cannot be told any more.

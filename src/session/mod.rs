@@ -10,6 +10,7 @@ mod end;
 mod exchange;
 mod greeting;
 mod heard;
+mod keeping;
 mod leaving;
 mod lexer;
 mod listen_settings;
@@ -18,6 +19,7 @@ mod messages;
 #[cfg(test)]
 mod model;
 mod owed;
+mod pinned;
 mod plan;
 mod port;
 mod profiles;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::credentials::{CutReason, Generation};
-use crate::pool::CheckoutError;
+use crate::pool::{CheckoutError, Ties, TooManyPinned};
 use crate::wire::{ErrorFields, Header, Malformed, Severity, StartupError};
 
 fn fatal(sqlstate: &str, message: impl Into<String>) -> ErrorFields {
@@ -61,6 +61,25 @@ pub(super) fn too_much_prepared(most: usize) -> ErrorFields {
             "All clients together may have {most} bytes of it (listen.max_prepared_bytes), one client a sixteenth."
         ))
         .hint("Deallocate statements that are not used any more, or raise listen.max_prepared_bytes.")
+}
+
+/// One more client that would keep its upstream, by these ties.
+pub(super) fn too_many_pinned(ties: Ties, full: &TooManyPinned) -> ErrorFields {
+    let mut others: Vec<String> = full
+        .some
+        .iter()
+        .map(|other| format!("client {} {:?} ({})", other.client.0, other.application_name, other.ties))
+        .collect();
+    let more = full.count.saturating_sub(others.len());
+    if more > 0 {
+        others.push(format!("and {more} more"));
+    }
+    fatal("53300", format!("too many clients keep a server connection of their own (max_pinned is {})", full.most))
+        .detail(format!("This client left behind: {ties}. Pinned are: {}.", others.join(", ")))
+        .hint(
+            "Raise max_pinned or pool_size; or use pin = \"never\", which takes such state away at the end of each \
+             transaction, or pool_mode = \"session\".",
+        )
 }
 
 pub(super) fn lost() -> ErrorFields {

@@ -57,6 +57,10 @@ impl Doubt {
         self.ties.add(ties);
     }
 
+    pub(super) fn is_about(&self, ties: Ties) -> bool {
+        self.ties.has(ties)
+    }
+
     /// What another doubt is about, too.
     pub(super) fn merge(&mut self, other: Self) {
         other.names.iter().for_each(|name| self.name(name));

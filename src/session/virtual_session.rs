@@ -167,6 +167,11 @@ impl VirtualSession {
         !self.ties.is_empty()
     }
 
+    /// Whether the upstream may have something of the client's that nothing takes away.
+    pub(super) fn has_lasting(&self) -> bool {
+        self.ties.has(Ties::LOADED) || self.doubt.is_about(Ties::LOADED) || self.asked.is_about(Ties::LOADED)
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         self.broken
     }

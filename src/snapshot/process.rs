@@ -8,7 +8,7 @@ use crate::clock::Moment;
 use crate::credentials::{
     CallCounts, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts, KeeperSnapshot, PastEvent,
 };
-use crate::pool::{PoolCounts, PoolMode, ServerRow, ShardSnapshot};
+use crate::pool::{PinCounts, PoolCounts, PoolMode, ServerRow, ShardSnapshot};
 use crate::session::{ClientCounts, ClientRow, ClientState};
 
 /// The process at one moment.
@@ -49,6 +49,8 @@ pub struct DatabaseSnapshot {
     pub size: usize,
     /// The most of all generations.
     pub max_server_connections: usize,
+    /// Its clients that keep an upstream between transactions.
+    pub pins: PinCounts,
     /// Where its connections go.
     pub target: TargetSnapshot,
     /// Its users.

@@ -155,6 +155,7 @@ impl WatchedDatabase {
             mode: settings.mode,
             size: limits.size,
             max_server_connections: limits.max_server_connections,
+            pins: pool.pins().counts(),
             connections: ids.map(|id| (id, pool.connections(id))).collect(),
             active: pool.chosen(),
             was_active: pool.was_active(),

@@ -16,6 +16,9 @@ use crate::wire_client::{Message, Plan, Stand, WireClient};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Every one of three upstreams may be kept by a client at once.
+const EACH_PINNED: &str = "max_pinned = 3";
+
 /// A row of text from a statement of the extended protocol in one batch.
 pub async fn batch(client: &mut WireClient, parts: &[Vec<u8>]) -> Vec<Message> {
     client.send(&parts.concat()).await;
@@ -55,7 +58,15 @@ async fn an_unnamed_statement_is_its_clients_in_the_next_round_trip_too() {
 /// What PDO does: prepared by protocol, forgotten by SQL; and the other way round.
 #[tokio::test]
 async fn what_was_prepared_by_protocol_is_deallocated_by_sql_and_the_other_way_round() {
-    let stand = or_skip!(Stand::start_with(Plan { pool_size: 3, threads: 2, ..Plan::default() }).await);
+    let stand = or_skip!(
+        Stand::start_with(Plan {
+            pool_size: 3,
+            threads: 2,
+            database: EACH_PINNED.to_owned(),
+            ..Plan::default()
+        })
+        .await
+    );
     let mut working = Vec::new();
     for nth in 0..8 {
         let mut client = stand.client().await;
@@ -318,7 +329,7 @@ const CLIENTS: usize = 3;
 fn any_steps_of_several_clients_are_answered_as_if_each_had_a_server_of_its_own() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     // Two places for statements on each upstream: they push each other out all the time.
-    let database = "max_prepared_statements = 2".to_owned();
+    let database = format!("max_prepared_statements = 2\n{EACH_PINNED}");
     let plan = Plan { pool_size: CLIENTS, database, ..Plan::default() };
     let stand = or_skip!(runtime.block_on(Stand::start_with(plan)));
     let config = Config {
