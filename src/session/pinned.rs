@@ -29,7 +29,7 @@ impl Relay {
                 }
             },
         }
-        None
+        self.mine.stays().then_some(Step::Again)
     }
 
     fn tell_refused(&self, ties: Ties, full: &TooManyPinned) {

@@ -293,8 +293,8 @@ impl Relay {
             self.mine.ask(conn, &mut self.to_server);
             return Some(Step::Again);
         }
-        if self.mine.stays() {
-            return if self.mine.has_doubt() { Some(Step::Again) } else { self.keeps() };
+        if self.mine.is_tied() {
+            return self.keeps();
         }
         self.let_go();
         Some(Step::Again)

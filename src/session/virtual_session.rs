@@ -154,13 +154,13 @@ impl VirtualSession {
         !self.doubt.is_none() || !self.asked.is_none() || self.statements.is_untidy()
     }
 
-    /// Whether it has to stay on its upstream. Now and then it comes into doubt.
+    /// It stays on its upstream. Now and then, true, it comes into doubt whether it has to.
     pub(super) fn stays(&mut self) -> bool {
         self.rests_tied = self.rests_tied.wrapping_add(1);
-        if self.is_tied() && self.rests_tied.is_multiple_of(ASK_AGAIN) {
+        if self.rests_tied.is_multiple_of(ASK_AGAIN) {
             self.doubt.tied(self.ties);
         }
-        self.is_tied()
+        self.has_doubt()
     }
 
     pub(super) fn is_tied(&self) -> bool {

@@ -206,7 +206,9 @@ async fn one_more_than_max_pinned_is_told_who_is_and_leaves_nothing() {
         assert!(hint.contains(part), "{part} in {hint}");
     }
     assert_eq!(stand.ask("SELECT count(*) FROM orders").await, "1");
-    let free = async || stand.ask("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7").await == "0";
+    let free = async || {
+        stand.ask("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7").await == "0"
+    };
     assert!(wait_until(PATIENCE, free).await, "its lock is still there");
     let told = stand.proxy.logged("as many clients as there may be are pinned");
     assert_eq!((told.len(), field(&told[0], "application_name")), (1, "three".to_owned()));
@@ -237,7 +239,7 @@ async fn a_reload_lets_go_those_who_are_pinned_and_sets_how_many_may_be() {
     let reload = async |from: &str, to: &str| {
         let file = stand.proxy.config_file();
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.contains(from));
+        assert!(text.contains(from), "no {from} in\n{text}");
         std::fs::write(&file, text.replace(from, to)).unwrap();
         let rows = console.query("RELOAD", &[]).await.unwrap();
         let told: Vec<&str> = rows.iter().map(|row| row.get(3)).collect();
@@ -249,7 +251,7 @@ async fn a_reload_lets_go_those_who_are_pinned_and_sets_how_many_may_be() {
     reload("max_pinned = 1", "max_pinned = 2").await;
     two.query("LISTEN news").await;
     becomes(&stand, &console, "two", "listen").await;
-    reload("pin = 'auto'", "pin = 'never'").await;
+    reload("pin = \"auto\"", "pin = \"never\"").await;
     for (client, name) in [(&mut one, "one"), (&mut two, "two")] {
         client.query("SELECT 1").await;
         becomes(&stand, &console, name, "").await;
