@@ -5,11 +5,13 @@
 //! idle connections and its waiting clients, on one thread, without locks.
 
 mod activity;
+mod catalog;
 mod classes;
 mod conn;
 mod feed;
 mod figures;
 mod fleet;
+mod functions;
 mod gate;
 mod group;
 mod hunger;
@@ -36,6 +38,7 @@ mod work;
 pub use classes::ErrorClasses;
 pub use conn::{ClientId, Conn, ServerRow};
 pub(crate) use feed::is_suspicious;
+pub use functions::Functions;
 pub use group::PoolGroup;
 pub use limits::Limits;
 pub use local::{LocalPool, Waiting};

@@ -8,6 +8,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::catalog::Catalog;
+use super::functions::Functions;
 use super::gate::{Gate, Standing};
 use super::ledger::Ledger;
 use super::limits::{AtomicLimits, Limits};
@@ -61,6 +63,7 @@ pub struct Pool {
     pub(super) wish: Notify,
     verdict: watch::Sender<Verdict>,
     pub(super) watch: Watch,
+    pub(super) catalog: Catalog,
     trouble: Mutex<Option<String>>,
     /// When it was last told that clients wait.
     told_full: Mutex<Option<Instant>>,
@@ -95,6 +98,7 @@ impl Pool {
             wish: Notify::new(),
             verdict: watch::Sender::default(),
             watch: Watch::default(),
+            catalog: Catalog::default(),
             trouble: Mutex::new(None),
             told_full: Mutex::new(None),
         })
@@ -125,6 +129,13 @@ impl Pool {
     #[must_use]
     pub fn pins(&self) -> &Arc<Pins> {
         &self.pins
+    }
+
+    /// The functions of its database that leave state in their connection; `None`: none is known.
+    #[inline]
+    #[must_use]
+    pub fn functions(&self) -> Option<Arc<Functions>> {
+        self.catalog.functions()
     }
 
     /// Its place in every shard's list.

@@ -3,6 +3,7 @@
 mod again;
 mod answers;
 mod by_name;
+mod calls;
 mod client;
 mod crowd;
 mod downward;

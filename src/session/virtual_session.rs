@@ -12,7 +12,7 @@ use super::scan::Meaning;
 use super::settings::{Doubt, restoring};
 use super::statements::{Passed, Shelf, Statements, Undo};
 use super::texts::{Full, Texts};
-use crate::pool::{Conn, Profile, Ties};
+use crate::pool::{Conn, Pool, Profile, Ties};
 use crate::wire::{HeaderScan, align_query};
 
 /// A Query longer than this is not read; the server is asked what came of it.
@@ -28,6 +28,7 @@ pub(super) struct House<'a> {
     pub(super) texts: &'a Texts,
     /// Which pool it is of.
     pub(super) pool: usize,
+    pub(super) database: &'a Pool,
     /// `max_prepared_statements`.
     pub(super) most: usize,
     /// `max_prepared_bytes`.
@@ -272,6 +273,7 @@ impl VirtualSession {
         };
         let text = body.strip_suffix(b"\0").unwrap_or(body);
         let meaning = super::scan::meaning(text);
+        self.query_calls(text, &meaning, house);
         if meaning.is_plain() {
             self.statements.query(text, &meaning, &mut shelf, &mut around.before);
             return Sight::AsItIs;
@@ -329,6 +331,7 @@ impl VirtualSession {
         if self.statements.waits(split_name(body).map_or(b"?", |(name, _)| name)) {
             return self.wait(around);
         }
+        self.parse_calls(body, house);
         let mut shelf = shelf(house, conn);
         match self.statements.parse(body, quiet, &mut shelf, &mut around.before) {
             Ok(Passed::AsItIs) => Sight::AsItIs,
@@ -362,6 +365,7 @@ impl VirtualSession {
         }
         let mut shelf = shelf(house, conn);
         let found = self.statements.bind(name, &mut shelf, &mut around.before);
+        self.bind_calls(name, house);
         let (meaning, other) = (found.meaning, found.other);
         if portal.is_empty() {
             // What was bound there before is gone.

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::support::proxy::field;
 use super::support::wait_until;
-use super::wire_client::message::{kinds, query};
+use super::wire_client::message::{bind, execute, kinds, parse, query, sync};
 use super::wire_client::{Plan, Stand, WireClient};
 use crate::or_skip;
 
@@ -257,4 +257,80 @@ async fn a_reload_lets_go_those_who_are_pinned_and_sets_how_many_may_be() {
         becomes(&stand, &console, name, "").await;
         assert_eq!(client.value(TIED[1].2).await, "0");
     }
+}
+
+const FUNCTIONS: &str = "\
+    CREATE FUNCTION take_lock(n int) RETURNS void LANGUAGE sql AS 'SELECT pg_advisory_lock(n)'; \
+    CREATE SCHEMA tools; GRANT USAGE ON SCHEMA tools TO app; \
+    CREATE FUNCTION tools.outer_one(n int) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN PERFORM public.take_lock(n); END $f$; \
+    CREATE PROCEDURE make_table() LANGUAGE plpgsql AS $f$ BEGIN CREATE TEMP TABLE IF NOT EXISTS mine (n int); END $f$; \
+    CREATE FUNCTION \"Follow News\"() RETURNS void LANGUAGE plpgsql AS $f$ BEGIN LISTEN news; END $f$; \
+    CREATE FUNCTION harmless(n int) RETURNS void LANGUAGE sql AS 'SELECT pg_advisory_xact_lock(n)'";
+
+/// By what a client is tied that runs this; by itself, so that none is one too many.
+async fn ties_of(stand: &Stand, console: &Client, name: &str, parts: &[Vec<u8>], by: &str) -> WireClient {
+    let mut client = named(stand, name).await;
+    client.send(&parts.concat()).await;
+    let answers = client.until_ready().await;
+    assert!(answers.iter().all(|answer| answer.kind != b'E'), "{name}: {answers:?}");
+    becomes(stand, console, name, by).await;
+    client
+}
+
+#[tokio::test]
+async fn functions_that_leave_state_behind_tie_whoever_calls_them() {
+    let stand = or_skip!(Stand::start_with(plan(3, "")).await);
+    let console = stand.proxy.endpoint("leasehold").connect().await;
+    stand.ask(FUNCTIONS).await;
+    // Found once they are there, by and by.
+    let noticed = async || {
+        let mut client = named(&stand, "first").await;
+        client.query("SELECT take_lock(7)").await;
+        client.query("SELECT 1").await;
+        let found = pinned(&console, "first").await.is_some_and(|(pinned, ..)| pinned == 1);
+        client.leave().await;
+        let gone = async || pinned(&console, "first").await.is_none();
+        assert!(wait_until(PATIENCE, gone).await);
+        found
+    };
+    assert!(wait_until(PATIENCE, noticed).await, "{}", stand.proxy.log_text());
+    // What those left that called it before it was known.
+    console.simple_query("RECONNECT app").await.unwrap();
+    let locked = async || {
+        stand.ask("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7").await == "0"
+    };
+    assert!(wait_until(PATIENCE, locked).await);
+    // By a new user, who knows them from its first client on.
+    rotate(&stand, &console).await;
+    let by_protocol = |sql: &str| vec![parse("", sql), bind("", "", &[]), execute("", 0), sync()];
+    let named_one = |sql: &str| vec![parse("s", sql), bind("", "s", &[]), execute("", 0), sync()];
+    let cases: [(&str, Vec<Vec<u8>>, &str); 9] = [
+        ("query", vec![query("SELECT take_lock(7)")], "advisory_lock"),
+        ("caller", vec![query("SELECT Tools.Outer_One (7)")], "advisory_lock"),
+        ("unnamed", by_protocol("SELECT take_lock(7)"), "advisory_lock"),
+        ("named", named_one("SELECT tools.outer_one(7)"), "advisory_lock"),
+        ("call", vec![query("CALL make_table()")], "temporary"),
+        ("do", vec![query("DO $$ BEGIN PERFORM take_lock(7); END $$")], "advisory_lock"),
+        ("quoted", by_protocol("SELECT \"Follow News\"()"), "listen"),
+        ("harmless", vec![query("SELECT harmless(7)")], ""),
+        ("rolled back", vec![query("BEGIN; CALL make_table(); ROLLBACK")], ""),
+    ];
+    for (name, parts, by) in &cases {
+        let mut client = ties_of(&stand, &console, name, parts, by).await;
+        let mut other = stand.client().await;
+        for _ in 0..3 {
+            assert_eq!(other.value(LOCKS).await, "0", "{name}");
+        }
+        client.query("SELECT pg_advisory_unlock_all(); DROP TABLE IF EXISTS mine; UNLISTEN *").await;
+        becomes(&stand, &console, name, "").await;
+        client.leave().await;
+        other.leave().await;
+    }
+    // A statement that was prepared by SQL calls it when it is executed.
+    let mut client =
+        ties_of(&stand, &console, "sql", &[query("PREPARE p AS SELECT take_lock(7)")], "prepared").await;
+    client.query("EXECUTE p").await;
+    becomes(&stand, &console, "sql", "prepared, advisory_lock").await;
+    client.query("DEALLOCATE p").await;
+    becomes(&stand, &console, "sql", "advisory_lock").await;
 }
