@@ -11,6 +11,8 @@ pub struct Functions {
     ties: HashMap<Box<[u8]>, Ties>,
 }
 
+type Words = BTreeSet<Vec<u8>>;
+
 /// A function as pg_proc has it.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
@@ -21,7 +23,7 @@ pub(super) struct Source<'a> {
 impl Functions {
     /// Those of these functions that leave something behind.
     pub(super) fn of(sources: &[Source<'_>]) -> Self {
-        let bodies: Vec<(Box<[u8]>, BTreeSet<Vec<u8>>)> = sources
+        let bodies: Vec<(Box<[u8]>, Words)> = sources
             .iter()
             .map(|source| (source.name.to_lowercase().into_bytes().into(), words_of(source.body.as_bytes())))
             .collect();
@@ -102,7 +104,7 @@ fn is_of_word(byte: u8) -> bool {
 }
 
 /// Everything that looks like an identifier or is in double quotes, in lower case.
-fn words_of(text: &[u8]) -> BTreeSet<Vec<u8>> {
+fn words_of(text: &[u8]) -> Words {
     let quoted = text.split(|byte| *byte == b'"');
     let bare = text.split(|byte| !is_of_word(*byte));
     // In quotes may be what is no word; which pieces are in quotes is not told apart.
@@ -111,7 +113,7 @@ fn words_of(text: &[u8]) -> BTreeSet<Vec<u8>> {
 }
 
 /// What a body with these words may leave behind itself. Not LOAD: whether it did cannot be asked.
-fn own_ties(words: &BTreeSet<Vec<u8>>) -> Ties {
+fn own_ties(words: &Words) -> Ties {
     let has = |word: &str| words.contains(word.as_bytes());
     let mut ties = Ties::default();
     if words.iter().any(|word| memchr::memmem::find(word, b"advisory_lock").is_some()) {
