@@ -131,6 +131,12 @@ async fn after_n_transactions_the_figures_say_n_and_who_is_there() {
             seen.sum("leasehold_clients", APP) == 3.0 && seen.sum("leasehold_pinned_clients", APP) == 1.0
         })
         .await;
+    let pins = |name, reason| seen.value(name, &[("database", "app"), ("reason", reason)]);
+    for (reason, expected) in [("temporary", 1.0), ("listen", 0.0), ("loaded", 0.0)] {
+        assert_eq!(pins("leasehold_pinned_by", reason), expected, "{reason}");
+        assert_eq!(pins("leasehold_pins_total", reason), expected, "{reason}");
+    }
+    assert_eq!(seen.value("leasehold_pins_refused_total", APP), 0.0);
     // 200 of pgbench, the table, the idle client's; BEGIN is answered and ends none.
     assert_eq!(seen.value("leasehold_transactions_total", APP), 202.0);
     assert_eq!(seen.value("leasehold_queries_total", APP), 203.0);

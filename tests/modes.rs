@@ -12,6 +12,8 @@ mod copies;
 mod differential;
 #[path = "modes/habits.rs"]
 mod habits;
+#[path = "modes/pins.rs"]
+mod pins;
 #[path = "modes/random.rs"]
 mod random;
 #[path = "modes/scripts.rs"]

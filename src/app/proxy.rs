@@ -23,7 +23,7 @@ use crate::credentials::{
 };
 use crate::http::{BoundHttp, HttpError, HttpServer};
 use crate::net::TlsError;
-use crate::pool::{Pool, PoolCounts, PoolGroup, PoolSettings, ShardPort};
+use crate::pool::{Pool, PoolCounts, PoolGroup, PoolMode, PoolSettings, ShardPort};
 use crate::session::{Accepting, ClientPort, Crowd, ListenError, Listeners, ShardPlan};
 use crate::snapshot::{Depth, Watched, WatchedDatabase};
 
@@ -295,6 +295,9 @@ fn start_keepers(
     databases.sort_by_key(|database| database.pool.index());
     for database in &databases {
         tokio::spawn(tell_trouble(database.pool.clone(), database.keeper.subscribe()));
+        if database.pool.settings().mode == PoolMode::Transaction {
+            tokio::spawn(Pool::follow_functions(Arc::downgrade(&database.pool)));
+        }
     }
     (databases, keepers)
 }

@@ -56,6 +56,7 @@ impl Reloader {
             let name = &pool.settings().name;
             if let Some((new, _)) = settings.databases.iter().find(|(new, _)| new.name == *name) {
                 pool.change(Limits::of(new));
+                pool.pins().change(new.pins);
             }
         }
         Ok(self.in_force.take_over(&settings.shown))

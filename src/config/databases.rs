@@ -9,7 +9,7 @@ use super::readable::must_be_readable;
 use super::section::Section;
 use crate::credentials::CredentialsSettings;
 use crate::net::{SslMode, SslRoots};
-use crate::pool::{PoolMode, PoolSettings, TimeoutSettings};
+use crate::pool::{PinPolicy, PinSettings, PoolMode, PoolSettings, TimeoutSettings};
 use crate::upstream::UpstreamSettings;
 
 /// The database that clients reach our own console under.
@@ -83,6 +83,10 @@ fn read_pool(
     let reserve_timeout = section.duration("reserve_pool_timeout", findings);
     let lifetime = section.duration("server_lifetime", findings);
     let idle_timeout = section.duration("server_idle_timeout", findings);
+    let policies = [("auto", PinPolicy::Auto), ("never", PinPolicy::Never)];
+    let policy = section.choice("pin", &policies, findings).unwrap_or_default();
+    let pinned = section.count("max_pinned", findings);
+    let pins = PinSettings { policy, most: pinned.unwrap_or(max_server_connections) };
     let checkout = section.some_time("checkout_timeout", findings);
     let prepared = section.count("max_prepared_statements", findings);
     Some(PoolSettings {
@@ -99,6 +103,7 @@ fn read_pool(
         max_server_connections,
         checkout_timeout: checkout.unwrap_or(Duration::from_secs(30)),
         max_prepared_statements: prepared.unwrap_or(200),
+        pins,
     })
 }
 

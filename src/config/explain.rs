@@ -12,7 +12,7 @@ use crate::admin::ShownSettings;
 use crate::app::LogFormat;
 use crate::credentials::{CredentialsSettings, RenewPolicy};
 use crate::net::{SslMode, SslRoots};
-use crate::pool::{PoolMode, PoolSettings, TimeoutSettings};
+use crate::pool::{PinPolicy, PoolMode, PoolSettings, TimeoutSettings};
 use crate::session::ListenSettings;
 use crate::upstream::UpstreamSettings;
 
@@ -286,6 +286,20 @@ fn sizes(report: &mut Report<'_>, pool: &PoolSettings, at: &dyn Fn(&str) -> Stri
             &at("max_prepared_statements"),
             pool.max_prepared_statements,
             "Each connection keeps at most so many prepared statements, for all clients together.",
+        );
+        let (policy, most) = (pool.pins.policy, pool.pins.most);
+        report.item(
+            &at("pin"),
+            policy.word(),
+            match policy {
+                PinPolicy::Auto => "A client with temporary tables, LISTEN or the like keeps its connection until they are gone.",
+                PinPolicy::Never => "Temporary tables, LISTEN and the like are gone at the end of the transaction.",
+            },
+        );
+        report.item(
+            &at("max_pinned"),
+            most,
+            format!("At most {most} clients may keep a connection so; one more gets an error and is ended."),
         );
     }
 }

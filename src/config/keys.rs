@@ -271,6 +271,18 @@ pub const KEYS: &[Key] = &[
         "The most statements that one connection has prepared, in transaction mode; the least used goes first.",
     ),
     key(
+        "databases.NAME.pin",
+        "auto | never",
+        "auto",
+        "Whether a client of transaction mode with state that lives in one connection keeps it, or loses the state at the end of the transaction.",
+    ),
+    key(
+        "databases.NAME.max_pinned",
+        "number",
+        "max_server_connections",
+        "The most clients of transaction mode that keep a connection; one more is ended with 53300. At least 1.",
+    ),
+    key(
         "databases.NAME.connect_timeout",
         "duration",
         "10s",
@@ -403,6 +415,8 @@ pub const LIVE: &[&str] = &[
     "databases.NAME.idle_transaction_timeout",
     "databases.NAME.client_idle_timeout",
     "databases.NAME.checkout_timeout",
+    "databases.NAME.pin",
+    "databases.NAME.max_pinned",
     "log.filter",
     "log.most_alike",
     "log.slow_checkout",

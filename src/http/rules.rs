@@ -143,7 +143,7 @@ mod tests {
     use crate::credentials::{
         CallCounts, GenerationId, GenerationSnapshot, KeeperCounts, KeeperSnapshot, Steps,
     };
-    use crate::pool::PoolMode;
+    use crate::pool::{PinCounts, PoolMode};
 
     /// A good database: generation 1 serves, ends at second 100, is late from second 80.
     fn database(name: &str) -> DatabaseSnapshot {
@@ -155,6 +155,7 @@ mod tests {
             reserve_size: 0,
             server_lifetime: Duration::ZERO,
             max_server_connections: 2,
+            pins: PinCounts::default(),
             target: crate::snapshot::TargetSnapshot::default(),
             keeper: KeeperSnapshot {
                 source: "vault",

@@ -165,6 +165,7 @@ mod tests {
         KeeperSnapshot, PastEvent, RetireReason, Steps,
     };
     use crate::histogram::Histogram;
+    use crate::pool::PinCounts;
     use crate::pool::{PoolCounts, PoolSnapshot, ShardSnapshot};
 
     fn second(seconds: u64) -> Moment {
@@ -198,6 +199,7 @@ mod tests {
             reserve_size: 0,
             server_lifetime: std::time::Duration::ZERO,
             max_server_connections: 9,
+            pins: PinCounts::default(),
             target: crate::snapshot::TargetSnapshot::default(),
             keeper: KeeperSnapshot {
                 source: "vault",

@@ -19,6 +19,8 @@ impl Fleet for Pool {
             self.say_no(said);
             return Err(error);
         }
+        // Before its first client may call one of them.
+        self.learn_functions(generation).await;
         if self.is_paused() {
             self.watch.close(generation.id());
         }

@@ -408,7 +408,8 @@ impl LocalPool {
         for (owner, waited) in expired {
             let trouble = self.pool.trouble();
             self.work.timeouts.add(1);
-            owner.settle(Err(CheckoutError::Timeout { waited, trouble }));
+            let pinned = Box::new(self.pool.pins().clients());
+            owner.settle(Err(CheckoutError::Timeout { waited, trouble, pinned }));
         }
         self.follow_active();
         let gone: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| conn.stream.has_news()).collect();

@@ -5,11 +5,13 @@
 //! idle connections and its waiting clients, on one thread, without locks.
 
 mod activity;
+mod catalog;
 mod classes;
 mod conn;
 mod feed;
 mod figures;
 mod fleet;
+mod functions;
 mod gate;
 mod group;
 mod hunger;
@@ -18,6 +20,7 @@ mod limits;
 mod local;
 mod message;
 mod orders;
+mod pins;
 mod places;
 mod prepared;
 mod profile;
@@ -29,6 +32,7 @@ mod snapshot;
 #[cfg(test)]
 mod stage;
 mod tend;
+mod ties;
 mod timeouts;
 mod upkeep;
 mod watch;
@@ -37,10 +41,12 @@ mod work;
 pub use classes::ErrorClasses;
 pub use conn::{ClientId, Conn, ServerRow};
 pub(crate) use feed::is_suspicious;
+pub use functions::Functions;
 pub use group::PoolGroup;
 pub use limits::Limits;
 pub use local::{LocalPool, Waiting};
 pub use message::{ShardMessage, ShardPort};
+pub use pins::{Pin, PinCounts, PinHolder, PinPolicy, PinSettings, PinnedClients, Pins};
 pub use places::CheckoutError;
 pub use prepared::Prepared;
 pub use profile::Profile;
@@ -48,4 +54,5 @@ pub use settings::{PoolMode, PoolSettings};
 pub use shard::PoolShard;
 pub use shared::Pool;
 pub use snapshot::{PoolCounts, PoolSnapshot, ShardSnapshot};
+pub use ties::Ties;
 pub use timeouts::{Overdue, TimeoutSettings};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pins::PinnedClients;
 use super::profile::Profile;
 use crate::wire::ErrorFields;
 
@@ -19,6 +20,8 @@ pub enum CheckoutError {
         waited: Duration,
         /// What stood in the way last, if anything but other clients.
         trouble: Option<String>,
+        /// Who keeps connections of the pool.
+        pinned: Box<PinnedClients>,
     },
     /// The server refused the client's own startup parameters.
     #[error("{}", .0.message)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pins::PinSettings;
 use super::timeouts::TimeoutSettings;
 use crate::upstream::UpstreamSettings;
 
@@ -55,4 +56,6 @@ pub struct PoolSettings {
     pub checkout_timeout: Duration,
     /// The most statements that one upstream has prepared, in transaction mode.
     pub max_prepared_statements: usize,
+    /// Clients with state that lives in one connection, in transaction mode.
+    pub pins: PinSettings,
 }

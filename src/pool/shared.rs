@@ -8,10 +8,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::catalog::Catalog;
+use super::functions::Functions;
 use super::gate::{Gate, Standing};
 use super::ledger::{Claim, Ledger};
 use super::limits::{AtomicLimits, Limits};
 use super::message::{ShardMessage, ShardPort};
+use super::pins::Pins;
 use super::settings::PoolSettings;
 use super::slot::{Landlord, Slot};
 use super::watch::Watch;
@@ -53,12 +56,14 @@ pub struct Pool {
     /// One bit a shard: it has clients waiting and nothing to give them.
     hungry: AtomicU64,
     limits: AtomicLimits,
+    pins: Arc<Pins>,
     ledger: Mutex<Ledger>,
     pub(super) drained: Notify,
     pub(super) suspicion: Notify,
     pub(super) wish: Notify,
     verdict: watch::Sender<Verdict>,
     pub(super) watch: Watch,
+    pub(super) catalog: Catalog,
     trouble: Mutex<Option<String>>,
     /// When it was last told that clients wait.
     told_full: Mutex<Option<Instant>>,
@@ -74,6 +79,7 @@ impl Pool {
         let target = Target::new(settings.upstream.clone())?;
         let limits = Limits::of(&settings);
         let ledger = Ledger::new(limits, ports.len());
+        let pins = Pins::new(settings.pins);
         Ok(Self {
             settings,
             index,
@@ -85,12 +91,14 @@ impl Pool {
             opened: AtomicU64::new(0),
             hungry: AtomicU64::new(0),
             limits: AtomicLimits::new(limits),
+            pins,
             ledger: Mutex::new(ledger),
             drained: Notify::new(),
             suspicion: Notify::new(),
             wish: Notify::new(),
             verdict: watch::Sender::default(),
             watch: Watch::default(),
+            catalog: Catalog::default(),
             trouble: Mutex::new(None),
             told_full: Mutex::new(None),
         })
@@ -114,6 +122,20 @@ impl Pool {
         self.limits.set(limits);
         self.ledger().change(limits);
         self.broadcast(|| ShardMessage::Kick { pool: self.index });
+    }
+
+    /// The clients that keep an upstream of it.
+    #[inline]
+    #[must_use]
+    pub fn pins(&self) -> &Arc<Pins> {
+        &self.pins
+    }
+
+    /// The functions of its database that leave state in their connection; `None`: none is known.
+    #[inline]
+    #[must_use]
+    pub fn functions(&self) -> Option<Arc<Functions>> {
+        self.catalog.functions()
     }
 
     /// Its place in every shard's list.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::conn::Conn;
 use super::ledger::Claim;
 use super::local::LocalPool;
+use super::pins::{PinPolicy, PinSettings};
 use super::settings::{PoolMode, PoolSettings};
 use super::shared::Pool;
 use crate::clock::Moment;
@@ -44,6 +45,7 @@ impl LocalPool {
             max_server_connections: 100,
             checkout_timeout: Duration::from_secs(60),
             max_prepared_statements,
+            pins: PinSettings { policy: PinPolicy::Auto, most: 100 },
         };
         let local = Self::new(Arc::new(Pool::new(settings, 0, Vec::new()).unwrap()), 0);
         // As many are being opened as there could be.

@@ -71,6 +71,27 @@ impl Watch {
         Ok(())
     }
 
+    /// Asks anything as the generation's user, logging in if need be. Not cancel safe: it costs the connection.
+    pub(super) async fn ask(
+        &self,
+        target: &Target,
+        generation: &Generation,
+        sql: &str,
+    ) -> Option<Vec<Vec<Option<String>>>> {
+        let stream = match self.take(generation.id()) {
+            Some(stream) => stream,
+            None => {
+                let login = generation.login();
+                dial(target, &login.user, &login.password, &[]).await.ok()?.stream
+            }
+        };
+        let (stream, answer) = Box::pin(simple_query(stream, sql)).await;
+        if let Some(stream) = stream {
+            self.keep(generation.id(), stream);
+        }
+        answer.ok().map(|answer| answer.rows)
+    }
+
     /// Asks pg_roles as the generation's user, logging in again if need be.
     pub(super) async fn survey(
         &self,

@@ -7,9 +7,10 @@ use bytes::BytesMut;
 
 use super::messages::{put_close, put_empty};
 use super::owed::{Kind, Whose};
-use super::scan::{Meaning, NameUse, Ties, Verb};
+use super::scan::{Meaning, NameUse, Verb};
 use super::statements::{Statements, Undo};
 use super::texts::{Text, server_name};
+use crate::pool::Ties;
 
 impl Statements {
     /// What a text may change, with what it executes.

@@ -140,7 +140,7 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
         application_name: hello.params.get("application_name").unwrap_or("").to_owned(),
         address: hello.address,
         state: Cell::new(ClientState::Waiting),
-        pinned: Cell::new(false),
+        pinned: Cell::new(None),
         ends: Cell::new(None),
         idle_since: Cell::new(None),
         waiting_since: Cell::new(now),

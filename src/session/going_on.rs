@@ -89,7 +89,8 @@ impl Relay {
     fn take_back_settings(&mut self) {
         let mut out = Encoder::default();
         let params = self.local.pool().server_params();
-        let reported = params.iter().filter(|(name, _)| self.mine.doubt.is_about(&name.to_ascii_lowercase()));
+        let reported =
+            params.iter().filter(|(name, _)| self.mine.doubt.is_about_setting(&name.to_ascii_lowercase()));
         for (name, value) in reported {
             out.parameter_status(name, self.mine.profile().get(name).unwrap_or(value));
         }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::answers::Tag;
 use super::owed::{Verdict, Whose};
-use super::scan::{Meaning, Ties};
+use super::scan::Meaning;
 use super::undo::is_stale;
 use super::virtual_session::VirtualSession;
-use crate::pool::{Conn, Profile};
+use crate::pool::{Conn, Profile, Ties};
 use crate::wire::{DataRow, ErrorFields};
 
 /// So often a question of ours may be cancelled in a row.
@@ -123,14 +123,7 @@ impl VirtualSession {
                     self.profile = shared(Arc::new(profile));
                 }
                 conn.dressed = self.profile.clone();
-                if ties != self.ties && !ties.is_empty() {
-                    tracing::debug!(ties = ?ties.names(), "pinned");
-                }
-                self.ties = ties;
-                self.statements.raw = ties.has(Ties::PREPARED);
-                if !self.statements.raw {
-                    self.statements.by_sql = Meaning::default();
-                }
+                self.tie(ties);
                 false
             }
             Some((_, whose)) => matches!(whose, Whose::Client | Whose::Again),
@@ -148,7 +141,7 @@ impl VirtualSession {
     /// open fails, and takes back what it did.
     pub(super) fn outlives_upstream(&self) -> bool {
         let outlasts = self.outlasts && !self.doubt.is_none();
-        !self.is_tied() && self.asked.is_none() && !outlasts && !self.doubt.has(Ties::ADVISORY)
+        !self.is_tied() && self.asked.is_none() && !outlasts && !self.doubt.is_about(Ties::ADVISORY)
     }
 
     /// The upstream is gone.
@@ -160,6 +153,20 @@ impl VirtualSession {
         self.bound = Default::default();
         self.restore = false;
         self.rests();
+    }
+
+    /// What ties it from now on.
+    fn tie(&mut self, ties: Ties) {
+        self.ties = ties;
+        self.statements.raw = ties.has(Ties::PREPARED);
+        if !self.statements.raw {
+            self.statements.by_sql = Meaning::default();
+        }
+    }
+
+    /// What it left in its upstream is gone.
+    pub(super) fn unties(&mut self) {
+        self.tie(Ties::default());
     }
 
     /// An answer came that nobody waited for: what belongs to whom cannot be told any more.

@@ -3,6 +3,7 @@
 mod again;
 mod answers;
 mod by_name;
+mod calls;
 mod client;
 mod crowd;
 mod downward;
@@ -11,6 +12,7 @@ mod exchange;
 mod going_on;
 mod greeting;
 mod heard;
+mod keeping;
 mod leaving;
 mod lexer;
 mod listen_settings;
@@ -20,6 +22,7 @@ mod messages;
 #[cfg(test)]
 mod model;
 mod owed;
+mod pinned;
 mod plan;
 mod port;
 mod profiles;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::credentials::{CutReason, Generation};
-use crate::pool::{CheckoutError, Overdue};
+use crate::pool::{CheckoutError, Overdue, PinHolder, PinnedClients, Ties};
 use crate::wire::{ErrorFields, Header, Malformed, Severity, StartupError};
 
 fn fatal(sqlstate: &str, message: impl Into<String>) -> ErrorFields {
@@ -61,6 +61,28 @@ pub(super) fn too_much_prepared(most: usize) -> ErrorFields {
             "All clients together may have {most} bytes of it (listen.max_prepared_bytes), one client a sixteenth."
         ))
         .hint("Deallocate statements that are not used any more, or raise listen.max_prepared_bytes.")
+}
+
+fn listed(pinned: &PinnedClients) -> String {
+    let one = |client: &PinHolder| {
+        format!("client {} {:?} ({})", client.client.0, client.application_name, client.ties)
+    };
+    let mut all: Vec<String> = pinned.some.iter().map(one).collect();
+    let more = pinned.count.saturating_sub(all.len());
+    if more > 0 {
+        all.push(format!("and {more} more"));
+    }
+    all.join(", ")
+}
+
+/// One more client that would keep its upstream, by these ties.
+pub(super) fn too_many_pinned(ties: Ties, full: &PinnedClients) -> ErrorFields {
+    fatal("53300", format!("too many clients keep a server connection of their own (max_pinned is {})", full.most))
+        .detail(format!("This client left behind: {ties}. Pinned are: {}.", listed(full)))
+        .hint(
+            "Raise max_pinned or pool_size; or use pin = \"never\", which takes such state away at the end of each \
+             transaction, or pool_mode = \"session\".",
+        )
 }
 
 pub(super) fn lost() -> ErrorFields {
@@ -142,16 +164,23 @@ pub(super) fn disabled(database: &str) -> ErrorFields {
 
 pub(super) fn checkout(error: CheckoutError) -> ErrorFields {
     match error {
-        CheckoutError::Timeout { waited, trouble } => {
+        CheckoutError::Timeout { waited, trouble, pinned } => {
             let message = format!("no server connection became free within {:.1} s", waited.as_secs_f64());
             let error = fatal("53300", message);
             match trouble {
                 Some(trouble) => error
                     .detail(format!("The last attempt to open one failed: {trouble}"))
                     .hint("checkout_timeout sets how long a client waits."),
-                None => error
+                None if pinned.count == 0 => error
                     .detail("All connections of the pool were in use by other clients.")
                     .hint("Raise pool_size, shorten transactions, or raise checkout_timeout."),
+                None => error
+                    .detail(format!(
+                        "All connections of the pool were in use by other clients; {} of them keep one: {}.",
+                        pinned.count,
+                        listed(&pinned)
+                    ))
+                    .hint("Bound such clients by max_pinned or pin = \"never\", raise pool_size, or raise checkout_timeout."),
             }
         }
         CheckoutError::Refused(fields) => {

@@ -16,6 +16,7 @@ use super::again::Again;
 use super::answers::AnswerScan;
 use super::end::{End, Step};
 use super::exchange::Exchange;
+use super::keeping::Keeping;
 use super::leaving::Leaving;
 use super::loss::Loss;
 use super::owed::Verdict;
@@ -51,6 +52,8 @@ pub(super) struct Relay {
     pub(super) hold: Hold,
     /// Told when the upstream goes.
     pub(super) tenure: Option<Box<Tenure>>,
+    /// While it is kept between transactions.
+    pub(super) keeping: Option<Box<Keeping>>,
     pub(super) requests: HeaderScan,
     pub(super) answers: AnswerScan,
     pub(super) exchange: Exchange,
@@ -99,6 +102,7 @@ impl Relay {
             session_mode,
             hold: Hold::Idle,
             tenure: None,
+            keeping: None,
             requests: HeaderScan::default(),
             answers: AnswerScan::default(),
             exchange: Exchange::default(),
@@ -268,8 +272,10 @@ impl Relay {
         match self.flush_client(cx) {
             Poll::Ready(Ok(())) => match self.poll_server(cx, scratch) {
                 Step::Again if !matches!(self.hold, Hold::Active(_)) => return Step::Again,
-                Step::Again if self.at_rest() && self.comes_to_rest() => return Step::Again,
-                Step::Again => moved = true,
+                Step::Again => match self.comes_to_rest() {
+                    Some(step) => return step,
+                    None => moved = true,
+                },
                 Step::Park => {}
                 end @ Step::End(_) => return end,
             },
@@ -292,34 +298,31 @@ impl Relay {
         if self.leaving.is_some() {
             return Step::Again;
         }
-        if self.at_rest() {
-            if self.comes_to_rest() {
-                return Step::Again;
-            }
-            if self.shard.stopping.get() {
-                return Step::End(End::Refused(refusal::shutdown()));
-            }
+        if let Some(step) = self.comes_to_rest() {
+            return step;
+        }
+        if self.shard.stopping.get() && self.at_rest() {
+            return Step::End(End::Refused(refusal::shutdown()));
         }
         if moved { Step::Again } else { Step::Park }
     }
 
-    /// Between transactions. True if something came of it: the upstream was given back, or is
-    /// asked first what the client left there.
-    fn comes_to_rest(&mut self) -> bool {
-        if self.session_mode {
-            return false;
+    /// Between transactions something comes of it: the upstream is given back, or is asked first
+    /// what the client left there; or the client is one too many that keeps its own.
+    fn comes_to_rest(&mut self) -> Option<Step> {
+        if self.session_mode || !self.at_rest() {
+            return None;
         }
         if self.mine.has_doubt() {
-            let Hold::Active(conn) = &mut self.hold else { return false };
+            let Hold::Active(conn) = &mut self.hold else { return None };
             self.mine.ask(conn, &mut self.to_server);
-            return true;
+            return Some(Step::Again);
         }
-        if self.mine.stays() {
-            self.cell.pinned.set(!self.mine.has_doubt());
-            return self.mine.has_doubt();
+        if self.mine.is_tied() {
+            return self.keeps();
         }
         self.let_go();
-        true
+        Some(Step::Again)
     }
 
     /// Writes to the server, keeping what does not fit. A failure is left to the reading
@@ -399,9 +402,9 @@ impl Relay {
     }
 
     /// Gives the upstream back, or closes it where the books are in doubt.
-    fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self) {
         self.cell.state.set(ClientState::Idle);
-        self.cell.pinned.set(false);
+        self.keeping = None;
         self.tenure = None;
         // An idle client holds no buffer: these are empty, but may have been large.
         self.to_server = BytesMut::new();
@@ -422,6 +425,7 @@ impl Relay {
     /// a connection in doubt is closed. Returns the client's stream, what is still owed to
     /// it, and whether a message of our own may follow that.
     pub(super) fn part(mut self) -> (Stream, BytesMut, bool) {
+        self.keeping = None;
         let at_rest = self.at_rest();
         let at_boundary = self.answers.at_boundary();
         if let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) {
@@ -429,7 +433,7 @@ impl Relay {
                 conn.close();
             } else if !self.exchange.quiet() {
                 self.local.cancel_and_close(conn);
-            } else if !at_rest || self.exchange.uncertain() {
+            } else if !at_rest || self.exchange.uncertain() || self.mine.has_lasting() {
                 // In a transaction: closing it is the rollback.
                 conn.close();
             } else if self.session_mode || self.mine.has_doubt() || self.mine.is_tied() {

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-use crate::pool::{ClientId, TimeoutSettings};
+use crate::pool::{ClientId, Ties, TimeoutSettings};
 
 /// What a client is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,14 +34,24 @@ pub struct ClientRow {
     pub address: Option<SocketAddr>,
     /// What it is doing.
     pub state: ClientState,
-    /// It keeps its upstream between transactions.
-    pub pinned: bool,
+    /// What it keeps its upstream for between transactions.
+    pub ties: Ties,
+    /// Since when it keeps it; `None`: it does not.
+    pub pinned_since: Option<Instant>,
     /// Since when it waits, while it does.
     pub waiting_since: Option<Instant>,
     /// When it came.
     pub since: Instant,
     /// The shard that serves it.
     pub shard: usize,
+}
+
+impl ClientRow {
+    /// Whether it keeps its upstream between transactions.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.pinned_since.is_some()
+    }
 }
 
 /// How many clients of one database do what.
@@ -67,7 +77,7 @@ impl ClientCounts {
             ClientState::Active => &mut self.active,
         };
         *count = count.saturating_add(1);
-        self.pinned = self.pinned.saturating_add(u64::from(cell.pinned.get()));
+        self.pinned = self.pinned.saturating_add(u64::from(cell.pinned.get().is_some()));
     }
 }
 
@@ -97,6 +107,13 @@ impl ClientCell {
     }
 }
 
+/// Why a client keeps its upstream, and since when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pinned {
+    pub(super) ties: Ties,
+    pub(super) since: Instant,
+}
+
 /// A client as others on its thread see it.
 #[derive(Debug)]
 pub(super) struct ClientCell {
@@ -107,7 +124,7 @@ pub(super) struct ClientCell {
     pub(super) address: Option<SocketAddr>,
     pub(super) state: Cell<ClientState>,
     /// It keeps its upstream between transactions.
-    pub(super) pinned: Cell<bool>,
+    pub(super) pinned: Cell<Option<Pinned>>,
     /// Its session is to end.
     pub(super) ends: Cell<Option<Farewell>>,
     /// Since when it was seen without an upstream; `None`: it has had one since.

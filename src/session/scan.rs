@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::lexer::{Lexer, Token};
+use crate::pool::Ties;
 
 /// What may be other afterwards; nothing for most texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,53 +42,6 @@ pub(super) enum Verb {
     Prepare,
     Execute,
     Deallocate,
-}
-
-/// Kinds of state that live in one connection; each is a bit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Ties(u8);
-
-impl Ties {
-    pub(super) const PREPARED: Self = Self(1);
-    pub(super) const LISTEN: Self = Self(2);
-    pub(super) const TEMPORARY: Self = Self(4);
-    pub(super) const ADVISORY: Self = Self(8);
-    pub(super) const HELD: Self = Self(16);
-    pub(super) const LOADED: Self = Self(32);
-    /// All of them.
-    pub(super) const EACH: [Self; 6] =
-        [Self::PREPARED, Self::LISTEN, Self::TEMPORARY, Self::ADVISORY, Self::HELD, Self::LOADED];
-
-    pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(super) fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub(super) fn add(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    pub(super) fn remove(&mut self, other: Self) {
-        self.0 &= !other.0;
-    }
-
-    /// Each with its name, for logs.
-    pub(super) fn names(self) -> Vec<&'static str> {
-        [
-            (Self::PREPARED, "prepared"),
-            (Self::LISTEN, "listen"),
-            (Self::TEMPORARY, "temporary"),
-            (Self::ADVISORY, "advisory_lock"),
-            (Self::HELD, "held_cursor"),
-            (Self::LOADED, "loaded"),
-        ]
-        .into_iter()
-        .filter_map(|(tie, name)| self.has(tie).then_some(name))
-        .collect()
-    }
 }
 
 impl Meaning {

@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use super::scan::{Meaning, Ties};
-use crate::pool::Profile;
+use super::scan::Meaning;
+use crate::pool::{Profile, Ties};
 use crate::wire::quote_literal;
 
 /// Not in pg_settings, whatever they are: asked for by name.
@@ -40,13 +40,8 @@ impl Doubt {
         self.names.is_empty() && !self.any && self.ties.is_empty()
     }
 
-    /// Whether a tie of this kind may have come about.
-    pub(super) fn has(&self, tie: Ties) -> bool {
-        self.ties.has(tie)
-    }
-
     /// Whether this setting may be another now; its name in lower case.
-    pub(super) fn is_about(&self, name: &str) -> bool {
+    pub(super) fn is_about_setting(&self, name: &str) -> bool {
         self.any || self.names.iter().any(|known| known == name)
     }
 
@@ -65,6 +60,11 @@ impl Doubt {
     /// What ties the client is asked for again.
     pub(super) fn tied(&mut self, ties: Ties) {
         self.ties.add(ties);
+    }
+
+    /// Whether a tie of this kind may have come about.
+    pub(super) fn is_about(&self, ties: Ties) -> bool {
+        self.ties.has(ties)
     }
 
     /// What another doubt is about, too.

@@ -55,7 +55,7 @@ pub(super) enum Undo {
 #[derive(Debug)]
 pub(super) struct Unnamed {
     /// What stands behind the name in Parse.
-    body: Box<[u8]>,
+    pub(super) body: Box<[u8]>,
     meaning: Meaning,
     pub(super) serial: u64,
     /// If it names statements: as the client wrote it, and the names that it deallocates.

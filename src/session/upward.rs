@@ -24,10 +24,11 @@ enum Next {
     End(End),
 }
 
-fn house<'a>(shard: &'a Shard, local: &LocalPool) -> House<'a> {
+fn house<'a>(shard: &'a Shard, local: &'a LocalPool) -> House<'a> {
     House {
         texts: shard.crowd.texts(),
         pool: local.pool().index(),
+        database: local.pool(),
         most: local.pool().settings().max_prepared_statements,
         bytes: shard.crowd.settings().max_prepared_bytes,
         serial: shard.serials.next(shard.index),

@@ -8,11 +8,11 @@ use bytes::BytesMut;
 
 use super::messages::{parameters, put, put_empty, put_header, split_name};
 use super::owed::{Kind, Whose};
-use super::scan::{Meaning, Ties};
+use super::scan::Meaning;
 use super::settings::{Doubt, restoring};
 use super::statements::{Passed, Shelf, Statements, Undo};
 use super::texts::{Full, Texts};
-use crate::pool::{Conn, Profile};
+use crate::pool::{Conn, Pool, Profile, Ties};
 use crate::wire::{HeaderScan, align_query};
 
 /// A Query longer than this is not read; the server is asked what came of it.
@@ -32,6 +32,7 @@ pub(super) struct House<'a> {
     pub(super) texts: &'a Texts,
     /// Which pool it is of.
     pub(super) pool: usize,
+    pub(super) database: &'a Pool,
     /// `max_prepared_statements`.
     pub(super) most: usize,
     /// `max_prepared_bytes`.
@@ -162,13 +163,13 @@ impl VirtualSession {
         !self.doubt.is_none() || !self.asked.is_none() || self.statements.is_untidy()
     }
 
-    /// Whether it has to stay on its upstream. Now and then it comes into doubt.
+    /// It stays on its upstream. Now and then, true, it comes into doubt whether it has to.
     pub(super) fn stays(&mut self) -> bool {
         self.rests_tied = self.rests_tied.wrapping_add(1);
-        if self.is_tied() && self.rests_tied.is_multiple_of(ASK_AGAIN) {
+        if self.rests_tied.is_multiple_of(ASK_AGAIN) {
             self.doubt.tied(self.ties);
         }
-        self.is_tied()
+        self.has_doubt()
     }
 
     pub(super) fn is_tied(&self) -> bool {
@@ -178,6 +179,11 @@ impl VirtualSession {
     /// The upstream stands in for one that was lost in a transaction, which the client has to end.
     pub(super) fn reopen(&mut self, conn: &mut Conn, out: &mut BytesMut) {
         self.own_query(REOPEN, Whose::Reopen, conn, out);
+    }
+
+    /// Whether the upstream may have something of the client's that nothing takes away.
+    pub(super) fn has_lasting(&self) -> bool {
+        self.ties.has(Ties::LOADED) || self.doubt.is_about(Ties::LOADED) || self.asked.is_about(Ties::LOADED)
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -281,6 +287,7 @@ impl VirtualSession {
         };
         let text = body.strip_suffix(b"\0").unwrap_or(body);
         let meaning = super::scan::meaning(text);
+        self.query_calls(text, &meaning, house);
         if meaning.is_plain() {
             self.statements.query(text, &meaning, &mut shelf, &mut around.before);
             return Sight::AsItIs;
@@ -338,6 +345,7 @@ impl VirtualSession {
         if self.statements.waits(split_name(body).map_or(b"?", |(name, _)| name)) {
             return self.wait(around);
         }
+        self.parse_calls(body, house);
         let mut shelf = shelf(house, conn);
         match self.statements.parse(body, quiet, &mut shelf, &mut around.before) {
             Ok(Passed::AsItIs) => Sight::AsItIs,
@@ -371,6 +379,7 @@ impl VirtualSession {
         }
         let mut shelf = shelf(house, conn);
         let found = self.statements.bind(name, &mut shelf, &mut around.before);
+        self.bind_calls(name, house);
         let (meaning, other) = (found.meaning, found.other);
         if portal.is_empty() {
             // What was bound there before is gone.

@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::credentials::{
     CallCounts, GenerationId, GenerationSnapshot, GenerationState, KeeperCounts, KeeperSnapshot, PastEvent,
 };
-use crate::pool::{PoolCounts, PoolMode, ServerRow, ShardSnapshot};
+use crate::pool::{PinCounts, PoolCounts, PoolMode, ServerRow, ShardSnapshot};
 use crate::session::{ClientCounts, ClientRow, ClientState};
 
 /// The process at one moment.
@@ -56,6 +56,8 @@ pub struct DatabaseSnapshot {
     pub server_lifetime: Duration,
     /// The most of all generations.
     pub max_server_connections: usize,
+    /// Its clients that keep an upstream between transactions.
+    pub pins: PinCounts,
     /// Where its connections go.
     pub target: TargetSnapshot,
     /// Its users.

@@ -158,6 +158,7 @@ impl WatchedDatabase {
             reserve_size: limits.reserve_size,
             server_lifetime: limits.server_lifetime,
             max_server_connections: limits.max_server_connections,
+            pins: pool.pins().counts(),
             connections: ids.map(|id| (id, pool.connections(id))).collect(),
             active: pool.chosen(),
             was_active: pool.was_active(),

@@ -121,7 +121,7 @@ async fn numbers<const N: usize>(admin: &tokio_postgres::Client, sql: &str) -> [
 async fn left_behind(admin: &tokio_postgres::Client) -> [i64; 2] {
     let sql = format!(
         "WITH ours AS (SELECT pid, state FROM pg_stat_activity WHERE usename LIKE 'lh-%' \
-         AND query NOT LIKE '%pg_roles%' AND query NOT LIKE '%current_user'), \
+         AND query !~ 'pg_roles|pg_proc|current_user$'), \
          held AS (SELECT FROM pg_locks JOIN ours USING (pid) WHERE locktype <> 'virtualxid') \
          SELECT count(*) FILTER (WHERE state <> 'idle') + (SELECT count(*) FROM held), \
          greatest(count(*) - {POOL_SIZE}, 0) FROM ours"

@@ -139,7 +139,7 @@ impl Stand {
     pub async fn sessions(&self, condition: &str) -> usize {
         let sql = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'lh-%' \
-             AND query NOT LIKE '%pg_roles%' AND query NOT LIKE '%current_user' AND ({condition})"
+             AND query !~ 'pg_roles|pg_proc|current_user$' AND ({condition})"
         );
         self.ask(&sql).await.parse().unwrap()
     }

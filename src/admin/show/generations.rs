@@ -48,7 +48,7 @@ pub(super) const COLUMNS: &[Column] = &[
 ];
 
 pub(super) fn rows(view: &Snapshot) -> Vec<Vec<Value>> {
-    let pinned = view.clients.iter().filter(|client| client.pinned).map(|client| client.id);
+    let pinned = view.clients.iter().filter(|client| client.is_pinned()).map(|client| client.id);
     let pinned: HashSet<ClientId> = pinned.collect();
     let mut rows = Vec::new();
     for (index, pool) in view.databases.iter().enumerate() {

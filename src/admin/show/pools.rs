@@ -75,7 +75,7 @@ impl Clients {
                 ClientState::Idle => &mut found.idle,
             };
             *count = count.saturating_add(1);
-            found.pinned = found.pinned.saturating_add(usize::from(client.pinned));
+            found.pinned = found.pinned.saturating_add(usize::from(client.is_pinned()));
             found.longest = found.longest.max(view.now.waited(client));
         }
         found

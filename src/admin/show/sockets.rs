@@ -51,6 +51,12 @@ pub(super) const CLIENTS: &[Column] = columns!(
         Kind::Int8,
         "1: it keeps its server connection between transactions, in transaction mode."
     ),
+    column(
+        "pinned_by",
+        Kind::Text,
+        "What it keeps it for: `prepared`, `listen`, `temporary`, `advisory_lock`, `held_cursor`, `loaded`; empty if it does not."
+    ),
+    column("pinned_for", Kind::Int8, "For how long, in whole seconds; NULL if it does not."),
     SHARD,
 );
 
@@ -71,7 +77,13 @@ pub(super) const SOCKETS: &[Column] = columns!(
 pub(super) fn clients(view: &Snapshot) -> Vec<Vec<Value>> {
     let all = Both::of(view);
     let row = |client: &ClientRow| {
-        let own = [Value::count(u8::from(client.pinned)), Value::count(client.shard)];
+        let kept = |since| view.now.instant.saturating_duration_since(since).as_secs();
+        let own = [
+            Value::count(u8::from(client.is_pinned())),
+            Value::text(client.ties.to_string()),
+            client.pinned_since.map_or(Value::Int(None), |since| Value::count(kept(since))),
+            Value::count(client.shard),
+        ];
         all.client(client, "").into_iter().chain(own).collect()
     };
     view.clients.iter().map(row).collect()

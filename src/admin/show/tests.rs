@@ -13,7 +13,7 @@ use crate::credentials::{
 };
 use crate::histogram::Histogram;
 use crate::net::Peer;
-use crate::pool::{ClientId, PoolCounts, PoolMode, PoolSnapshot, ServerRow, ShardSnapshot};
+use crate::pool::{ClientId, PinCounts, PoolCounts, PoolMode, PoolSnapshot, ServerRow, ShardSnapshot, Ties};
 use crate::session::{ClientRow, ClientState};
 use crate::snapshot::{DatabaseSnapshot, Now, TargetSnapshot};
 
@@ -49,7 +49,8 @@ fn client(id: u64, state: ClientState, shard: usize, since: Instant) -> ClientRo
         application_name: "psql".into(),
         address: (id == 1).then(|| "127.0.0.1:4711".parse().unwrap()),
         state,
-        pinned: id == 1,
+        ties: if id == 1 { Ties::LISTEN } else { Ties::default() },
+        pinned_since: (id == 1).then(|| since + Duration::from_secs(4)),
         waiting_since: (state == ClientState::Waiting).then(|| since + Duration::from_micros(2_500_000)),
         since,
         shard,
@@ -124,6 +125,7 @@ fn view() -> Snapshot {
             reserve_size: 3,
             server_lifetime: Duration::from_secs(3600),
             max_server_connections: 9,
+            pins: PinCounts::default(),
             target: TargetSnapshot { host: "db1".into(), port: 5433, dbname: "shop".into() },
             keeper,
             keeper_counts: KeeperCounts::default(),
@@ -319,6 +321,8 @@ fn clients_and_servers_refer_to_each_other() {
         (&["0".to_owned(), "7".to_owned(), "0".to_owned()][..], &"500000".to_owned())
     );
     assert_eq!(values(&clients, "pinned"), ["1", "0", "0"]);
+    assert_eq!(values(&clients, "pinned_by"), ["listen", "", ""]);
+    assert_eq!(values(&clients, "pinned_for"), ["6", "∅", "∅"]);
     assert_eq!(values(&clients, "connect_time"), ["4990"; 3]);
     let servers = table(Show::Servers, &view);
     assert_eq!(values(&servers, "link"), ["c1", ""]);

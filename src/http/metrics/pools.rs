@@ -2,7 +2,7 @@
 
 use super::families::{Families, Labels, Outcome, bytes, plain, seconds};
 use crate::credentials::{GenerationId, GenerationState};
-use crate::pool::PoolCounts;
+use crate::pool::{PoolCounts, Ties};
 use crate::session::ClientCounts;
 use crate::snapshot::{DatabaseSnapshot, Snapshot};
 
@@ -46,7 +46,29 @@ fn clients(families: &mut Families<'_>, pools: &[Pool<'_>]) -> Outcome {
             "Clients in transaction mode that keep their server connection between transactions.",
         ),
         pools.iter().map(|pool| (pool.labels(), pool.clients.pinned)),
+    )?;
+    pins(families, pools)
+}
+
+fn pins(families: &mut Families<'_>, pools: &[Pool<'_>]) -> Outcome {
+    families.gauge(
+        &plain("leasehold_pinned_by", "Clients that keep their server connection, by what they keep it for."),
+        pools.iter().flat_map(|pool| by_reason(pool, pool.database.pins.now)),
+    )?;
+    families.counter(
+        &plain("leasehold_pins", "How many times a client came to keep its server connection for a reason."),
+        pools.iter().flat_map(|pool| by_reason(pool, pool.database.pins.total)),
+    )?;
+    families.counter(
+        &plain("leasehold_pins_refused", "Clients that were ended as one more than max_pinned."),
+        pools.iter().map(|pool| (pool.labels(), pool.database.pins.refused)),
     )
+}
+
+fn by_reason<'s>(pool: &Pool<'s>, counts: [u64; 6]) -> impl Iterator<Item = (Labels<'s, 2>, u64)> {
+    let name = pool.name();
+    let rows = Ties::NAMES.into_iter().zip(counts);
+    rows.map(move |(reason, count)| ([("database", name), ("reason", reason)], count))
 }
 
 fn connections(families: &mut Families<'_>, pools: &[Pool<'_>]) -> Outcome {

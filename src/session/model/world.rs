@@ -141,7 +141,7 @@ impl World {
             application_name: String::new(),
             address: None,
             state: Cell::new(ClientState::Idle),
-            pinned: Cell::new(false),
+            pinned: Cell::new(None),
             ends: Cell::new(None),
             idle_since: Cell::new(None),
             waiting_since: Cell::new(Instant::now()),
