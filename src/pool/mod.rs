@@ -15,6 +15,7 @@ mod functions;
 mod gate;
 mod group;
 mod hunger;
+mod learning;
 mod ledger;
 mod limits;
 mod local;
