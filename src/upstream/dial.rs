@@ -11,6 +11,7 @@ use super::login::{LoginState, Step};
 use super::messages::Messages;
 use super::settings::UpstreamSettings;
 use crate::net::{Peer, SocketTimes, Stream, TlsError, TlsPolicy, connect, connect_peer};
+use crate::scram::Keys;
 use crate::secret::Secret;
 use crate::wire::{CancelKey, Encoder};
 
@@ -92,11 +93,11 @@ async fn dial_unbounded(
     startup.startup(own.into_iter().chain(role).chain(extra));
     messages.send(&startup.into_bytes()).await?;
 
-    let mut state = LoginState::new(user, password, messages.stream().is_tls());
+    let mut state = LoginState::new(user, password, &Keys::of(password), messages.stream().is_tls());
     loop {
         let (kind, body) = messages.next().await?;
         let step;
-        if LoginState::is_costly(kind, &body) {
+        if state.is_costly(kind, &body) {
             // Milliseconds of hashing: not on a thread that relays.
             let hashing = spawn_blocking(move || {
                 let step = state.message(kind, &body);

@@ -5,7 +5,7 @@
 use postgres_protocol::authentication::md5_hash;
 
 use super::error::DialError;
-use crate::scram::{self, Answered, Challenged, Proven};
+use crate::scram::{self, Answered, Challenged, Keys, Proven};
 use crate::secret::Secret;
 use crate::wire::{CancelKey, Encoder, ErrorFields, backend_key, parameter_status, ready_status};
 
@@ -35,6 +35,7 @@ enum Auth {
 pub(super) struct LoginState {
     user: String,
     password: Secret,
+    keys: Keys,
     encrypted: bool,
     auth: Auth,
     pub(super) key: Option<CancelKey>,
@@ -42,10 +43,11 @@ pub(super) struct LoginState {
 }
 
 impl LoginState {
-    pub(super) fn new(user: &str, password: &Secret, encrypted: bool) -> Self {
+    pub(super) fn new(user: &str, password: &Secret, keys: &Keys, encrypted: bool) -> Self {
         Self {
             user: user.to_owned(),
             password: password.clone(),
+            keys: keys.clone(),
             encrypted,
             auth: Auth::Expected,
             key: None,
@@ -76,8 +78,9 @@ impl LoginState {
     }
 
     /// Whether this message makes us hash the password thousands of times.
-    pub(super) fn is_costly(kind: u8, body: &[u8]) -> bool {
-        kind == b'R' && body.starts_with(&11_u32.to_be_bytes())
+    pub(super) fn is_costly(&self, kind: u8, body: &[u8]) -> bool {
+        let challenge = body.strip_prefix(&11_u32.to_be_bytes()).filter(|_| kind == b'R');
+        challenge.is_some_and(|challenge| scram::is_costly(challenge, &self.keys))
     }
 
     fn authentication(&mut self, body: &[u8]) -> Result<Step, DialError> {
@@ -98,7 +101,7 @@ impl LoginState {
                 (Auth::Sent, Step::Send(password_message(hash.as_bytes())))
             }
             (10, Auth::Expected) => {
-                let (challenged, mechanism, first) = scram::begin(password, data)?;
+                let (challenged, mechanism, first) = scram::begin(data)?;
                 let mut out = Encoder::default();
                 out.message(b'p', |body| {
                     body.extend(mechanism.as_bytes());
@@ -109,7 +112,7 @@ impl LoginState {
                 (Auth::Challenged(challenged), Step::Send(out.into_bytes()))
             }
             (11, Auth::Challenged(challenged)) => {
-                let (answered, proof) = challenged.answer(data)?;
+                let (answered, proof) = challenged.answer(data, &self.keys)?;
                 let mut out = Encoder::default();
                 out.message(b'p', |body| body.extend(&proof));
                 (Auth::Answered(answered), Step::Send(out.into_bytes()))
@@ -139,7 +142,8 @@ mod tests {
     use super::*;
 
     fn state(encrypted: bool) -> LoginState {
-        LoginState::new("u", &Secret::new("p".into()), encrypted)
+        let password = Secret::new("p".into());
+        LoginState::new("u", &password, &Keys::of(&password), encrypted)
     }
 
     fn request(code: u32, data: &[u8]) -> Vec<u8> {
