@@ -7,11 +7,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::error::DialError;
+use super::key_ring::KeyRing;
 use super::login::{LoginState, Step};
 use super::messages::Messages;
 use super::settings::UpstreamSettings;
 use crate::net::{Peer, SocketTimes, Stream, TlsError, TlsPolicy, connect, connect_peer};
-use crate::scram::Keys;
 use crate::secret::Secret;
 use crate::wire::{CancelKey, Encoder};
 
@@ -20,6 +20,7 @@ use crate::wire::{CancelKey, Encoder};
 pub struct Target {
     settings: UpstreamSettings,
     tls: TlsPolicy,
+    keys: KeyRing,
 }
 
 /// A connection that is ready for queries.
@@ -44,7 +45,7 @@ impl Target {
         let unix = settings.socket_dir().is_some();
         let tls =
             if unix { TlsPolicy::Never } else { TlsPolicy::new(settings.sslmode, &settings.sslrootcert)? };
-        Ok(Self { settings, tls })
+        Ok(Self { settings, tls, keys: KeyRing::default() })
     }
 
     /// The settings.
@@ -93,7 +94,8 @@ async fn dial_unbounded(
     startup.startup(own.into_iter().chain(role).chain(extra));
     messages.send(&startup.into_bytes()).await?;
 
-    let mut state = LoginState::new(user, password, &Keys::of(password), messages.stream().is_tls());
+    let mut state =
+        LoginState::new(user, password, &target.keys.of(user, password), messages.stream().is_tls());
     loop {
         let (kind, body) = messages.next().await?;
         let step;

@@ -3,6 +3,7 @@
 
 mod dial;
 mod error;
+mod key_ring;
 mod login;
 mod messages;
 mod query;
