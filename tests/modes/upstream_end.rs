@@ -1,10 +1,10 @@
 //! The server ends a connection that a client of transaction mode holds: one error for each request, and the
 //! client goes on with another one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::or_skip;
-use crate::support::{PostgresOptions, wait_until};
+use crate::support::{PostgresOptions, short_or_long, wait_until};
 use crate::wire_client::WireClient;
 use crate::wire_client::message::{
     Message, bind, copy_data, copy_done, execute, flush, kinds, parse, query, sync,
@@ -306,6 +306,77 @@ async fn a_driver_goes_on_while_users_change() {
             transaction.rollback().await.unwrap();
             let answer: i32 = client.query_one("SELECT $1::int + 1", &[&round]).await.unwrap().get(0);
             assert_eq!(answer, round + 1);
+        }
+    }
+}
+
+/// Transfers between accounts, by prepared statements, in transactions and out of them, while somebody ends
+/// server connections all the time: each transfer is there whole or not at all, and no session ends.
+#[tokio::test]
+async fn whatever_is_ended_transfers_are_whole_and_sessions_go_on() {
+    const CLIENTS: i32 = 8;
+    let stand = or_skip!(Stand::start_with(Plan { pool_size: 4, threads: 2, ..Plan::default() }).await);
+    let table = "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL, touched int NOT NULL DEFAULT 0); \
+                 INSERT INTO accounts SELECT n, 100 FROM generate_series(0, 15) n; GRANT ALL ON accounts TO app";
+    stand.postgres.execute("postgres", table).await;
+    let until = Instant::now() + Duration::from_secs(short_or_long(5, 60));
+    let mut work = Vec::new();
+    for number in 0..CLIENTS {
+        let mut client = stand.endpoint().connect().await;
+        work.push(tokio::spawn(async move {
+            let (mut good, mut lost) = (0_u32, 0_u32);
+            let mut nth = number;
+            while Instant::now() < until {
+                nth += 1;
+                match transfer(&mut client, (nth * 7) % 16, (nth * 5 + number) % 16).await {
+                    Ok(()) => good += 1,
+                    Err(error) => {
+                        let code = error.code().map(|code| code.code().to_owned());
+                        // A deadlock of two transfers is the test's own.
+                        let expected = ["57P01", "08006", "25P02", "40P01"];
+                        assert!(code.as_deref().is_some_and(|code| expected.contains(&code)), "{error:?}");
+                        lost += u32::from(code.as_deref() == Some("57P01"));
+                    }
+                }
+            }
+            (good, lost)
+        }));
+    }
+    let mut ended = 0_u32;
+    while Instant::now() < until {
+        // Any that is not our own: an idle one, one in a transaction, or one at work.
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity \
+                   WHERE usename LIKE 'lh-%' AND query ~ 'accounts|BEGIN|COMMIT|ROLLBACK' ORDER BY random() LIMIT 1) one";
+        ended += stand.ask(sql).await.parse::<u32>().unwrap();
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    let (mut good, mut lost) = (0, 0);
+    for work in work {
+        let (some, others) = work.await.unwrap();
+        (good, lost) = (good + some, lost + others);
+    }
+    assert!(good > 100 && lost > 5 && ended > lost / 2, "{good} good, {lost} lost, {ended} ended");
+    assert_eq!(stand.ask("SELECT sum(balance) FROM accounts").await, "1600");
+}
+
+async fn transfer(
+    client: &mut tokio_postgres::Client,
+    from: i32,
+    to: i32,
+) -> Result<(), tokio_postgres::Error> {
+    client.execute("UPDATE accounts SET touched = touched + 1 WHERE id = $1", &[&from]).await?;
+    let transaction = client.transaction().await?;
+    let take = "UPDATE accounts SET balance = balance - 1 WHERE id = $1";
+    let taken = transaction.execute(take, &[&from]).await;
+    let given = match taken {
+        Ok(_) => transaction.execute("UPDATE accounts SET balance = balance + 1 WHERE id = $1", &[&to]).await,
+        error => error,
+    };
+    match given {
+        Ok(_) => transaction.commit().await,
+        Err(error) => {
+            transaction.rollback().await?;
+            Err(error)
         }
     }
 }
