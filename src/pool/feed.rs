@@ -1,11 +1,9 @@
 //! Opens connections: for clients that wait, and ahead of a switch.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
@@ -18,6 +16,8 @@ use super::places::CheckoutError;
 use super::profile::Profile;
 use super::settings::PoolMode;
 use super::slot::Slot;
+use super::spread::pause;
+use crate::clock::Moment;
 use crate::credentials::Generation;
 use crate::upstream::{DialError, dial};
 use crate::wire::ErrorFields;
@@ -29,8 +29,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_millis(2);
 /// A client that has waited for so long, with every connection taken, makes a pool saturated.
 const SATURATED_AFTER: Duration = Duration::from_millis(500);
-/// Connections of a coming generation that are opened at once.
-const WARM_LANES: usize = 4;
 
 impl LocalPool {
     /// Opens connections for waiting clients, as far as the limits allow; beyond that the
@@ -194,38 +192,30 @@ impl LocalPool {
             // Nobody to take over from; or each would need its client's profile.
             return 0;
         }
-        let wanted = self.most_used.get();
-        let lanes = wanted.min(WARM_LANES);
-        let left = Cell::new(wanted);
-        let opened = Cell::new(0);
-        join_all((0..lanes).map(|_| self.warm_lane(generation, &left, &opened))).await;
-        opened.get()
-    }
-
-    async fn warm_lane(
-        self: &Rc<Self>,
-        generation: &Arc<Generation>,
-        left: &Cell<usize>,
-        opened: &Cell<usize>,
-    ) {
-        let id = generation.id();
-        while let Some(rest) = left.get().checked_sub(1) {
-            if self.pool.active() == Some(id) {
-                return;
-            }
-            let Some(slot) = self.pool.take_slot(id, self.shard, Claim::Usual) else { return };
-            left.set(rest);
+        let (wanted, id) = (self.most_used.get(), generation.id());
+        let pause = pause(wanted, self.left_of_active());
+        let mut opened: usize = 0;
+        while opened < wanted && self.pool.active() != Some(id) {
+            let Some(slot) = self.pool.take_slot(id, self.shard, Claim::Usual) else { break };
             match self.dial(slot, Arc::default()).await {
                 Ok(conn) if self.pool.active() == Some(id) => self.arrive(conn),
                 Ok(conn) if self.pool.is_paused() => conn.close(),
                 Ok(conn) => self.warm.borrow_mut().push(conn),
                 Err(error) => {
                     warn!(pool = %self.pool.settings().name, generation = %id, %error, "warming failed");
-                    return;
+                    break;
                 }
             }
-            opened.set(opened.get().saturating_add(1));
+            opened = opened.saturating_add(1);
+            sleep(pause).await;
         }
+        opened
+    }
+
+    /// How long the active user may still serve.
+    fn left_of_active(&self) -> Duration {
+        let active = self.pool.active().and_then(|id| self.pool.generation(id));
+        active.map_or(Duration::ZERO, |active| Moment::now().until(active.end()))
     }
 }
 

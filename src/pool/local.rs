@@ -43,6 +43,9 @@ pub struct LocalPool {
     pub(super) idle: RefCell<Vec<Conn>>,
     /// Connections of a generation that is not active yet.
     pub(super) warm: RefCell<Vec<Conn>>,
+    /// Idle ones of a user that was replaced, closed a few at each tick.
+    pub(super) leaving: RefCell<Vec<Conn>>,
+    pub(super) leaving_batch: Cell<usize>,
     pub(super) places: RefCell<Places<Rc<Owner>>>,
     pub(super) dialling: Cell<usize>,
     /// A connection is being opened that nobody waits for.
@@ -102,6 +105,8 @@ impl LocalPool {
             registry: Rc::default(),
             idle: RefCell::default(),
             warm: RefCell::default(),
+            leaving: RefCell::default(),
+            leaving_batch: Cell::new(0),
             places: RefCell::default(),
             dialling: Cell::new(0),
             filling: Cell::new(false),
@@ -267,6 +272,7 @@ impl LocalPool {
     fn note_use(&self) {
         self.work.checkouts.add(1);
         let free = self.idle.borrow().len().saturating_add(self.warm.borrow().len());
+        let free = free.saturating_add(self.leaving.borrow().len());
         let used = self.registry.len().saturating_sub(free);
         if used > self.most_used.get() {
             self.most_used.set(used);
@@ -305,7 +311,7 @@ impl LocalPool {
         if now.is_paused() {
             old.append(&mut self.warm.borrow_mut());
         }
-        old.into_iter().for_each(Conn::close);
+        self.part_from(old, now.is_paused());
     }
 
     /// Another thread made a generation active, or none.
@@ -346,6 +352,7 @@ impl LocalPool {
     /// Tells every holder of a connection of this generation to let go.
     pub(super) fn cut(&self, generation: GenerationId, reason: CutReason) {
         self.retire(generation);
+        self.close_leaving(usize::MAX);
         for tether in self.registry.all() {
             if tether.generation.id() == generation {
                 tether.cut(reason);
@@ -411,6 +418,7 @@ impl LocalPool {
             let pinned = Box::new(self.pool.pins().clients());
             owner.settle(Err(CheckoutError::Timeout { waited, trouble, pinned }));
         }
+        self.close_leaving(self.leaving_batch.get());
         self.follow_active();
         let gone: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| conn.stream.has_news()).collect();
         drop(gone);
@@ -426,6 +434,7 @@ impl LocalPool {
         let idle: Vec<Conn> =
             self.idle.borrow_mut().drain(..).chain(self.warm.borrow_mut().drain(..)).collect();
         idle.into_iter().for_each(Conn::close);
+        self.close_leaving(usize::MAX);
     }
 }
 

@@ -30,6 +30,7 @@ mod shard;
 mod shared;
 mod slot;
 mod snapshot;
+mod spread;
 #[cfg(test)]
 mod stage;
 mod tend;

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
@@ -12,9 +11,7 @@ use super::local::LocalPool;
 use super::message::ShardMessage;
 use super::shared::Pool;
 use super::snapshot::{PoolSnapshot, ShardSnapshot};
-
-/// How often timeouts are looked for.
-const TICK: Duration = Duration::from_millis(100);
+use super::spread::TICK;
 
 /// All pools' parts on one shard.
 #[derive(Debug, Clone)]

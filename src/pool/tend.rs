@@ -14,9 +14,42 @@ use super::limits::Limits;
 use super::local::LocalPool;
 use super::profile::Profile;
 use super::settings::PoolMode;
+use super::spread::batch;
 use super::upkeep::{from_reserve, overdue, pace, spare, to_minimum};
+use crate::clock::Moment;
 
 impl LocalPool {
+    /// Idle connections that are not handed out any more: those of a replaced user a few at a time, if it is
+    /// still good and the new one has room beside them.
+    pub(super) fn part_from(&self, old: Vec<Conn>, at_once: bool) {
+        let limits = self.pool.limits();
+        let room = limits.max_server_connections >= limits.size.saturating_mul(2);
+        if at_once || !room {
+            old.into_iter().for_each(Conn::close);
+            return;
+        }
+        let now = Moment::now();
+        let left = old.iter().map(|conn| now.until(conn.generation().end())).min().unwrap_or_default();
+        let mut leaving = self.leaving.borrow_mut();
+        leaving.extend(old);
+        let batch = batch(leaving.len(), left).max(self.leaving_batch.get());
+        self.leaving_batch.set(batch);
+    }
+
+    /// Closes so many of them.
+    pub(super) fn close_leaving(&self, most: usize) {
+        let gone: Vec<Conn> = {
+            let mut leaving = self.leaving.borrow_mut();
+            let keep = leaving.len().saturating_sub(most);
+            let gone = leaving.split_off(keep);
+            if leaving.is_empty() {
+                self.leaving_batch.set(0);
+            }
+            gone
+        };
+        gone.into_iter().for_each(Conn::close);
+    }
+
     /// After clients that wait were fed.
     pub(super) fn tend(self: &Rc<Self>, now: Instant, limits: &Limits) {
         self.end_one_of_age(now, limits);
