@@ -77,8 +77,16 @@ struct Narrow {
 }
 
 fn is_setting(path: &[String]) -> bool {
-    const ENUMS: &[&str] =
-        &["PoolMode", "SslMode", "SslRoots", "VaultAuth", "LogFormat", "RenewPolicy", "AwsKeySource"];
+    const ENUMS: &[&str] = &[
+        "PoolMode",
+        "SslMode",
+        "SslRoots",
+        "SessionAttrs",
+        "VaultAuth",
+        "LogFormat",
+        "RenewPolicy",
+        "AwsKeySource",
+    ];
     const ENVIRONMENT: &[&str] =
         &["VaultEnvironment", "CloudEnvironment", "VaultEnvError", "from_environment"];
     path.iter().skip(1).map(String::as_str).any(|name| {

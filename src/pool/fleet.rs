@@ -6,9 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::message::ShardMessage;
 use super::shared::Pool;
+use super::survey::Survey;
 use crate::credentials::{CutReason, Fleet, Generation, GenerationId, SurveyError, UserState, VerifyError};
 
 #[async_trait]
@@ -94,7 +96,7 @@ impl Fleet for Pool {
         let Some(generation) = generation else {
             return Err(SurveyError { message: "no user is active to ask with".into() });
         };
-        let asked = self.watch.survey(self.target(), &generation, users);
+        let asked = self.watch.survey(self.target(), &generation, users, self.hosts_in_use(), patience);
         let answer = timeout(patience, asked).await.unwrap_or_else(|_| {
             Err(SurveyError { message: format!("no answer within {} s", patience.as_secs_f64()) })
         });
@@ -102,7 +104,9 @@ impl Fleet for Pool {
             // Paused meanwhile: nothing of ours is to stay connected.
             self.watch.close(generation.id());
         }
-        answer
+        let survey = answer?;
+        self.leave(&survey);
+        Ok(survey.states)
     }
 
     async fn suspicion(&self) {
@@ -111,5 +115,30 @@ impl Fleet for Pool {
 
     async fn wanted(&self) {
         self.wish.notified().await;
+    }
+}
+
+impl Pool {
+    /// Whether its hosts have to be looked after, beside its users.
+    pub(super) fn minds_hosts(&self) -> bool {
+        let upstream = &self.settings().upstream;
+        upstream.hosts.len() > 1 || upstream.target_session_attrs.can_exclude()
+    }
+
+    /// No connection is to stay where it does not fit: this is said again with each survey, for those
+    /// that were being opened.
+    fn leave(&self, survey: &Survey) {
+        for host in &survey.news {
+            warn!(
+                pool = %self.settings().name,
+                host = %self.target().name(*host),
+                target_session_attrs = self.settings().upstream.target_session_attrs.word(),
+                "this host does not fit any more, or does not answer: its connections are closed"
+            );
+        }
+        let in_use = self.hosts_in_use();
+        for host in survey.unfit.iter().copied().filter(|host| in_use.contains(host)) {
+            self.broadcast(|| ShardMessage::Leave { pool: self.index(), host });
+        }
     }
 }

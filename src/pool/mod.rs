@@ -28,6 +28,7 @@ mod slot;
 mod snapshot;
 #[cfg(test)]
 mod stage;
+mod survey;
 mod tend;
 mod timeouts;
 mod upkeep;
