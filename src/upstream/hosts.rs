@@ -77,7 +77,7 @@ mod tests {
         hosts.note_failed(0, at(2));
         assert_eq!(hosts.order(at(2)), [1, 2, 0]);
         hosts.note_fitted(1);
-        assert_eq!(hosts.order(at(10)), [1, 2, 0]);
+        assert_eq!(hosts.order(at(10)), [1, 0, 2]);
         // Nobody holds it against them for ever.
         assert_eq!(hosts.order(at(11)), [1, 2, 0]);
         assert_eq!(hosts.order(at(12)), [1, 0, 2]);
