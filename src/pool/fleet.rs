@@ -10,7 +10,6 @@ use tracing::warn;
 
 use super::message::ShardMessage;
 use super::shared::Pool;
-use super::survey::Survey;
 use crate::credentials::{CutReason, Fleet, Generation, GenerationId, SurveyError, UserState, VerifyError};
 
 #[async_trait]
@@ -97,6 +96,8 @@ impl Fleet for Pool {
             return Err(SurveyError { message: "no user is active to ask with".into() });
         };
         let asked = self.watch.survey(self.target(), &generation, users, self.hosts_in_use(), patience);
+        // A host that is silent must not keep the others from being asked.
+        let patience = if self.minds_hosts() { patience.saturating_mul(3) } else { patience };
         let answer = timeout(patience, asked).await.unwrap_or_else(|_| {
             Err(SurveyError { message: format!("no answer within {} s", patience.as_secs_f64()) })
         });
@@ -104,9 +105,8 @@ impl Fleet for Pool {
             // Paused meanwhile: nothing of ours is to stay connected.
             self.watch.close(generation.id());
         }
-        let survey = answer?;
-        self.leave(&survey);
-        Ok(survey.states)
+        self.leave_unfit();
+        answer
     }
 
     async fn suspicion(&self) {
@@ -125,19 +125,20 @@ impl Pool {
         upstream.hosts.len() > 1 || upstream.target_session_attrs.can_exclude()
     }
 
-    /// No connection is to stay where it does not fit: this is said again with each survey, for those
-    /// that were being opened.
-    fn leave(&self, survey: &Survey) {
-        for host in &survey.news {
+    /// No connection is to stay where it does not fit. It is said again with each survey, for those that
+    /// were being opened.
+    fn leave_unfit(&self) {
+        let (unfit, news) = self.watch.unfit();
+        for host in news {
             warn!(
                 pool = %self.settings().name,
-                host = %self.target().name(*host),
+                host = %self.target().name(host),
                 target_session_attrs = self.settings().upstream.target_session_attrs.word(),
                 "this host does not fit any more, or does not answer: its connections are closed"
             );
         }
         let in_use = self.hosts_in_use();
-        for host in survey.unfit.iter().copied().filter(|host| in_use.contains(host)) {
+        for host in unfit.into_iter().filter(|host| in_use.contains(host)) {
             self.broadcast(|| ShardMessage::Leave { pool: self.index(), host });
         }
     }

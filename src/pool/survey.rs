@@ -17,17 +17,6 @@ use crate::wire::quote_literal;
 /// none of those that answer will know the user.
 const BELIEVED_AFTER: u32 = 3;
 
-/// What came of one.
-#[derive(Debug, Default)]
-pub(super) struct Survey {
-    /// In the order of the users.
-    pub(super) states: Vec<UserState>,
-    /// Hosts where no connection is to stay.
-    pub(super) unfit: Vec<usize>,
-    /// Those among them that were not so the last time.
-    pub(super) news: Vec<usize>,
-}
-
 /// What one host says.
 #[derive(Debug)]
 struct Word {
@@ -49,8 +38,8 @@ struct Inquiry<'a> {
 
 impl Watch {
     /// Asks pg_roles as the generation's user on the hosts that are in use, logging in again if need be,
-    /// and what these hosts are. Bounded by the caller; one that was dropped has lost connections, and
-    /// no more.
+    /// and what these hosts are; the states are in the order of the users. Each step takes at most
+    /// `patience`; the whole is bounded by the caller. One that is dropped has lost connections, and no more.
     pub(super) async fn survey(
         &self,
         target: &Target,
@@ -58,7 +47,7 @@ impl Watch {
         users: &[String],
         mut hosts: Vec<usize>,
         patience: Duration,
-    ) -> Result<Survey, SurveyError> {
+    ) -> Result<Vec<UserState>, SurveyError> {
         let settings = target.settings();
         let several = settings.hosts.len() > 1;
         let inquiry = Inquiry {
@@ -67,8 +56,9 @@ impl Watch {
             generation,
             users,
             sql: query(users, several || settings.target_session_attrs.can_exclude()),
-            limit: if several { patience / 3 } else { settings.connect_timeout },
+            limit: if several { patience } else { settings.connect_timeout },
         };
+        self.silence().unfit.clear();
         hosts.extend(self.hosts(generation.id()));
         hosts.sort_unstable();
         hosts.dedup();
@@ -76,6 +66,16 @@ impl Watch {
         let answers: Vec<(usize, Result<Word, DialError>)> =
             hosts.iter().copied().zip(join_all(asked).await).collect();
         inquiry.conclude(answers).await
+    }
+
+    /// The hosts where no connection is to stay, as the latest survey found, whether it came to its end
+    /// or not; and those that were not so before.
+    pub(super) fn unfit(&self) -> (Vec<usize>, Vec<usize>) {
+        let mut silence = self.silence();
+        let unfit = silence.unfit.clone();
+        let before = std::mem::replace(&mut silence.told, unfit.clone());
+        let news = unfit.iter().copied().filter(|host| !before.contains(host)).collect();
+        (unfit, news)
     }
 
     fn silence(&self) -> MutexGuard<'_, Silence> {
@@ -125,15 +125,19 @@ impl Inquiry<'_> {
         word.state.is_some_and(|state| self.target.settings().target_session_attrs.excludes(state))
     }
 
-    async fn conclude(&self, answers: Vec<(usize, Result<Word, DialError>)>) -> Result<Survey, SurveyError> {
+    async fn conclude(
+        &self,
+        answers: Vec<(usize, Result<Word, DialError>)>,
+    ) -> Result<Vec<UserState>, SurveyError> {
         let gone = self.count_silence(&answers);
         let asked: Vec<usize> = answers.iter().map(|(host, _)| *host).collect();
-        let (mut words, mut unfit) = (Vec::new(), Vec::new());
+        let mut words = Vec::new();
         let mut fits = false;
         for (host, answer) in answers {
             let Ok(word) = answer else { continue };
             match self.is_unfit(&word) {
-                true => unfit.push(host),
+                // At once: what comes next may take longer than there is time.
+                true => self.watch.silence().unfit.push(host),
                 false => fits = true,
             }
             words.push(word);
@@ -151,17 +155,16 @@ impl Inquiry<'_> {
         }
         self.watch.silence().unknown = 0;
         if fits {
-            unfit.extend(gone);
+            self.watch.silence().unfit.extend(gone);
         }
-        let mut states = judge(self.users, &words);
-        if states.iter().any(|state| *state != UserState::Alive)
-            && words.iter().all(|word| word.state.is_some_and(|state| state.standby))
+        let states = judge(self.users, &words);
+        if states.iter().all(|state| *state == UserState::Alive)
+            || !words.iter().all(|word| word.state.is_some_and(|state| state.standby))
         {
-            words.extend(self.ask_the_others(&asked).await);
-            states = judge(self.users, &words);
+            return Ok(states);
         }
-        let news = self.news(&unfit);
-        Ok(Survey { states, unfit, news })
+        words.extend(self.ask_the_others(&asked).await);
+        Ok(judge(self.users, &words))
     }
 
     /// Where new connections go. `None`: the user is known nowhere.
@@ -182,10 +185,10 @@ impl Inquiry<'_> {
         }
     }
 
-    fn all_of_it_gone(&self) -> Survey {
+    fn all_of_it_gone(&self) -> Vec<UserState> {
         let own = &self.generation.login().user;
         let gone = |user: &String| if user == own { UserState::Dropped } else { UserState::Alive };
-        Survey { states: self.users.iter().map(gone).collect(), ..Survey::default() }
+        self.users.iter().map(gone).collect()
     }
 
     /// A standby may be late: what hosts say that were not asked.
@@ -215,12 +218,6 @@ impl Inquiry<'_> {
             }
         }
         gone
-    }
-
-    fn news(&self, unfit: &[usize]) -> Vec<usize> {
-        let mut silence = self.watch.silence();
-        let before = std::mem::replace(&mut silence.unfit, unfit.to_vec());
-        unfit.iter().copied().filter(|host| !before.contains(host)).collect()
     }
 }
 

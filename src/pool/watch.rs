@@ -17,15 +17,17 @@ use crate::wire::ErrorFields;
 const LATE_TRIES: usize = 10;
 const LATE_PAUSE: Duration = Duration::from_millis(200);
 
-/// What hosts did not answer, by how many surveys in a row.
+/// What surveys found amiss with hosts: what they did not answer, by how many surveys in a row.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     /// Of each host.
     pub(super) hosts: HashMap<usize, u32>,
     /// No host that answers knows the user.
     pub(super) unknown: u32,
-    /// Those that were found not to fit, to be told of once.
+    /// Those where no connection is to stay.
     pub(super) unfit: Vec<usize>,
+    /// Those of which this was told.
+    pub(super) told: Vec<usize>,
 }
 
 /// Logged-in streams of the control thread, by generation and host.

@@ -300,7 +300,7 @@ async fn a_promotion_under_load_costs_what_was_under_way_and_no_session() {
     let promoted = began.elapsed();
     writers.more(50, &pair).await;
     let back = began.elapsed();
-    assert!(back < promoted + Duration::from_secs(5), "{promoted:?} {back:?}\n{}", pair.proxy.log_text());
+    assert!(back < promoted + Duration::from_secs(20), "{promoted:?} {back:?}\n{}", pair.proxy.log_text());
     let errors = writers.errors();
     let expected = ["57P01", "08006"];
     assert!(errors.iter().all(|sqlstate| expected.contains(&sqlstate.as_str())), "{errors:?}");
@@ -316,7 +316,7 @@ async fn a_promotion_under_load_costs_what_was_under_way_and_no_session() {
 }
 
 #[tokio::test]
-async fn a_primary_that_became_read_only_is_left_and_gone_back_to() {
+async fn a_server_that_became_read_only_is_left_by_connections_that_could_go_on() {
     // A soft demotion: the server still answers, and every session that is open can go on.
     let keys = "target_session_attrs = 'read-write'\npool_size = 4";
     let pair = or_skip!(start(&[("app", Hosts::PrimaryFirst, keys)], "").await);
@@ -338,7 +338,8 @@ async fn a_primary_that_became_read_only_is_left_and_gone_back_to() {
     let errors = writers.errors();
     assert!(errors.iter().all(|sqlstate| sqlstate == "25006"), "{errors:?}");
     writers.more(50, &pair).await;
-    assert_eq!(writers.errors().len(), errors.len());
+    let later = writers.errors().split_off(errors.len());
+    assert!(later.is_empty(), "{later:?} {:?}\n{}", count().await, pair.proxy.log_text());
     assert_eq!(writers.alive.load(Ordering::Relaxed), 6);
     assert_eq!(pair.proxy.logged("this host does not fit any more").len(), 1, "{}", pair.proxy.log_text());
     writers.end().await;
