@@ -82,6 +82,7 @@ fn is_setting(path: &[String]) -> bool {
         "PinPolicy",
         "SslMode",
         "SslRoots",
+        "SessionAttrs",
         "VaultAuth",
         "LogFormat",
         "RenewPolicy",

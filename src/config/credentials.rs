@@ -124,10 +124,12 @@ fn agree(
     table: &Table<'_>,
     findings: &mut Findings,
 ) {
-    if (&upstream.host, upstream.port) != (&other.host, other.port) {
+    // In another order they are the same; a pool of standbys need not name the primary.
+    if !upstream.hosts.iter().any(|host| other.hosts.contains(host)) {
         let what = format!(
-            "shares {name:?} with `{first}`, whose server is {}:{}, not {}:{}",
-            other.host, other.port, upstream.host, upstream.port
+            "shares {name:?} with `{first}`, whose server is {}, not {}",
+            other.place(),
+            upstream.place()
         );
         let advice = "users are of one server: write a [credentials.NAME] for each, or correct host and port";
         database.error("credentials", &what, advice, findings);

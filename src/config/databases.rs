@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::credentials::Named;
+use super::hosts::read_hosts;
 use super::problem::Findings;
 use super::readable::must_be_readable;
 use super::section::Section;
 use crate::credentials::CredentialsSettings;
 use crate::net::{SslMode, SslRoots};
 use crate::pool::{PinPolicy, PinSettings, PoolMode, PoolSettings, TimeoutSettings};
-use crate::upstream::UpstreamSettings;
+use crate::upstream::{SessionAttrs, UpstreamSettings};
 
 /// The database that clients reach our own console under.
 const CONSOLE: &str = "leasehold";
@@ -25,6 +26,16 @@ const POOL_SIZE: usize = 20;
 const SERVER_LIFETIME: Duration = Duration::from_secs(3600);
 const SERVER_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// As `target_session_attrs` may be.
+const ATTRS: [SessionAttrs; 6] = [
+    SessionAttrs::Any,
+    SessionAttrs::ReadWrite,
+    SessionAttrs::ReadOnly,
+    SessionAttrs::Primary,
+    SessionAttrs::Standby,
+    SessionAttrs::PreferStandby,
+];
 
 pub(super) fn read(
     section: &Section<'_>,
@@ -157,9 +168,11 @@ fn read_sizes(section: &Section<'_>, findings: &mut Findings) -> Sizes {
 }
 
 fn read_upstream(section: &Section<'_>, name: &str, findings: &mut Findings) -> Option<UpstreamSettings> {
-    let host = read_host(section, findings);
-    let over_socket = host.as_deref().is_some_and(|host| host.starts_with('/'));
-    let port = section.whole("port", 1, 65_535, findings).and_then(|port| u16::try_from(port).ok());
+    let hosts = read_hosts(section, findings);
+    let over_socket =
+        hosts.as_ref().is_some_and(|hosts| hosts.iter().all(|host| host.socket_dir().is_some()));
+    let attrs = ATTRS.map(|attrs| (attrs.word(), attrs));
+    let attrs = section.choice("target_session_attrs", &attrs, findings).unwrap_or_default();
     let (sslmode, sslrootcert) = read_tls(section, over_socket, findings);
     let dbname = section.filled("dbname", findings);
     let role = section.filled("role", findings);
@@ -167,8 +180,8 @@ fn read_upstream(section: &Section<'_>, name: &str, findings: &mut Findings) -> 
     let keepalive = section.duration("tcp_keepalive", findings);
     let user_timeout = section.duration("tcp_user_timeout", findings);
     Some(UpstreamSettings {
-        host: host?,
-        port: port.unwrap_or(5432),
+        hosts: hosts?,
+        target_session_attrs: attrs,
         dbname: dbname.unwrap_or_else(|| name.to_owned()),
         sslmode,
         sslrootcert,
@@ -177,25 +190,6 @@ fn read_upstream(section: &Section<'_>, name: &str, findings: &mut Findings) -> 
         tcp_keepalive: keepalive.unwrap_or(Duration::from_secs(60)),
         tcp_user_timeout: user_timeout.unwrap_or(Duration::from_secs(30)),
     })
-}
-
-fn read_host(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
-    if !section.has("host") {
-        section.missing("host", "name the PostgreSQL server, or the directory of its Unix socket", findings);
-        return None;
-    }
-    let host = section.filled("host", findings)?.trim().to_owned();
-    let address = host.parse::<std::net::IpAddr>().is_ok();
-    if !host.starts_with('/')
-        && !address
-        && host.contains(|c: char| "/:@,[]".contains(c) || c.is_whitespace())
-    {
-        let advice =
-            "one name or address, or a directory; the port goes into `port`, the database into `dbname`";
-        section.error("host", "is no host name, address or absolute directory", advice, findings);
-        return None;
-    }
-    Some(host)
 }
 
 /// As libpq has it: nothing of it applies to a Unix socket, the system's roots only go with verify-full, and

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::explain_credentials::{bounds, own_or_shared, shared};
+use super::explain_hosts::explain_hosts;
 use super::explain_vault::explain_vault;
 use super::host::{Host, NoHost};
 use super::loaded::Loaded;
@@ -210,25 +211,14 @@ fn database(
     let at = |key: &str| format!("{base}.{key}");
     let upstream = &pool.upstream;
     report.heading(&base);
-    let place = match upstream.socket_dir() {
-        Some(dir) => format!("The server's Unix socket is {}/.s.PGSQL.{}.", dir.display(), upstream.port),
-        None => match host.resolve(&upstream.host) {
-            Ok(addresses) => {
-                let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-                format!("Resolves to {} now; it is asked anew at each connect.", list.join(", "))
-            }
-            Err(error) => format!("Does NOT resolve on this host now: {error}."),
-        },
-    };
-    report.item(&at("host"), &upstream.host, place);
-    report.item(&at("port"), upstream.port, format!("PostgreSQL answers on port {}.", upstream.port));
+    explain_hosts(report, upstream, &at, host);
     report.item(
         &at("dbname"),
         &upstream.dbname,
         format!("Clients that ask for {:?} reach {:?} on the server.", pool.name, upstream.dbname),
     );
-    let (sslmode, tls) =
-        tls_sentence(upstream.sslmode, &upstream.sslrootcert, upstream.socket_dir().is_some());
+    let over_socket = upstream.hosts.iter().all(|host| host.socket_dir().is_some());
+    let (sslmode, tls) = tls_sentence(upstream.sslmode, &upstream.sslrootcert, over_socket);
     report.item(&at("sslmode"), sslmode, tls);
     if let SslRoots::File(file) = &upstream.sslrootcert {
         report.item(&at("sslrootcert"), file.display(), "Only the CAs in this file are trusted.");

@@ -167,11 +167,17 @@ pub const KEYS: &[Key] = &[
     key("vault.auth.name", "text", "", "The role that `client_cert` is to match (`cert`); without it any."),
     key(
         "databases.NAME.host",
-        "name, address or directory",
+        "name, address or directory, or a list",
         "",
-        "The PostgreSQL server; a directory means its Unix socket.",
+        "The PostgreSQL server, or several of which the first that fits is taken; a directory means a Unix socket.",
     ),
-    key("databases.NAME.port", "number", "5432", "The server's port."),
+    key("databases.NAME.port", "number or list", "5432", "The port of all servers, or one for each."),
+    key(
+        "databases.NAME.target_session_attrs",
+        "any | read-write | read-only | primary | standby | prefer-standby",
+        "any",
+        "Which of the servers fits, in libpq's words.",
+    ),
     key("databases.NAME.dbname", "text", "NAME", "The database's name on the server."),
     key(
         "databases.NAME.sslmode",
@@ -286,7 +292,7 @@ pub const KEYS: &[Key] = &[
         "databases.NAME.connect_timeout",
         "duration",
         "10s",
-        "Bound of name resolution, TCP, TLS and login together.",
+        "Bound of name resolution, TCP, TLS and login together; of several hosts each has its share.",
     ),
     key(
         "databases.NAME.tcp_keepalive",

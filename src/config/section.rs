@@ -1,5 +1,6 @@
 //! Typed access to one table; every value that does not fit becomes a finding.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -126,31 +127,51 @@ impl<'t> Section<'t> {
 
     /// A whole number within bounds.
     pub(super) fn whole(&self, name: &str, least: i64, most: i64, findings: &mut Findings) -> Option<i64> {
+        self.bounded(name, &self.node(name)?.value, least..=most, findings)
+    }
+
+    /// A list of whole numbers within bounds, at least one; one number counts as a list of one.
+    pub(super) fn wholes(
+        &self,
+        name: &str,
+        least: i64,
+        most: i64,
+        findings: &mut Findings,
+    ) -> Option<Vec<i64>> {
         match &self.node(name)?.value {
-            Value::Integer(number) if (least..=most).contains(number) => Some(*number),
-            Value::Integer(number) if *number < least => {
-                self.error(
-                    name,
-                    &format!("is {number}, which is too small"),
-                    &format!("the least is {least}"),
-                    findings,
-                );
+            Value::List(items) if items.is_empty() => {
+                self.error(name, "is an empty list", "give it a number, or remove the key", findings);
                 None
             }
+            Value::List(items) => {
+                items.iter().map(|item| self.bounded(name, &item.value, least..=most, findings)).collect()
+            }
+            one => self.bounded(name, one, least..=most, findings).map(|number| vec![number]),
+        }
+    }
+
+    fn bounded(
+        &self,
+        name: &str,
+        value: &Value,
+        within: RangeInclusive<i64>,
+        findings: &mut Findings,
+    ) -> Option<i64> {
+        let (what, advice) = match value {
+            Value::Integer(number) if within.contains(number) => return Some(*number),
+            Value::Integer(number) if number < within.start() => {
+                (format!("is {number}, which is too small"), format!("the least is {}", within.start()))
+            }
             Value::Integer(number) => {
-                self.error(
-                    name,
-                    &format!("is {number}, which is too large"),
-                    &format!("the most is {most}"),
-                    findings,
-                );
-                None
+                (format!("is {number}, which is too large"), format!("the most is {}", within.end()))
             }
             other => {
                 self.wrong_type(name, "a whole number", other, findings);
-                None
+                return None;
             }
-        }
+        };
+        self.error(name, &what, &advice, findings);
+        None
     }
 
     /// A count of at least one.

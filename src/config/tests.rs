@@ -50,7 +50,8 @@ fn defaults_are_those_of_the_manual() {
     assert_eq!((pool.min_size, pool.reserve_size, pool.reserve_timeout.as_secs()), (0, 0, 5));
     assert_eq!((pool.server_lifetime.as_secs(), pool.server_idle_timeout.as_secs()), (3600, 600));
     let upstream = &pool.upstream;
-    assert_eq!((upstream.port, upstream.dbname.as_str(), upstream.sslmode), (5432, "app", SslMode::Disable));
+    let port = upstream.hosts[0].port;
+    assert_eq!((port, upstream.dbname.as_str(), upstream.sslmode), (5432, "app", SslMode::Disable));
     assert_eq!(upstream.connect_timeout, Duration::from_secs(10));
     assert_eq!((upstream.tcp_keepalive.as_secs(), upstream.tcp_user_timeout.as_secs()), (60, 30));
     let SourceSettings::Local(local) = &source.source else { panic!() };

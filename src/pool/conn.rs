@@ -52,7 +52,8 @@ pub struct ServerRow {
     pub prepared: usize,
     /// CancelRequests for it that are on their way.
     pub cancels: u32,
-    /// It is closed once it is given back: the pool is paused or was told to reconnect, or it is old.
+    /// It is closed once it is given back: the pool is paused or was told to reconnect, it is old, or
+    /// its host does not fit any more.
     pub outdated: bool,
 }
 
@@ -72,8 +73,14 @@ pub struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(connected: Connected, key: Arc<Profile>, slot: Slot, registry: &Rc<Registry>) -> Self {
-        let Connected { stream, peer, key: cancel, params } = connected;
+    pub(super) fn new(
+        connected: Connected,
+        key: Arc<Profile>,
+        mut slot: Slot,
+        registry: &Rc<Registry>,
+    ) -> Self {
+        let Connected { stream, host, peer, key: cancel, params, .. } = connected;
+        slot.connect_to(host);
         let tethered = registry.tether(
             Origin { peer, cancel, opened: Instant::now(), fraction: rand::random(), number: slot.number() },
             &stream,
@@ -194,6 +201,8 @@ impl DetachedConn {
 #[derive(Debug)]
 pub(super) struct Tether {
     pub(super) peer: Peer,
+    /// Which of the pool's hosts that is.
+    pub(super) host: usize,
     pub(super) cancel: Option<CancelKey>,
     pub(super) generation: Arc<Generation>,
     era: Era,
@@ -205,7 +214,7 @@ pub(super) struct Tether {
     holder: Cell<Option<ClientId>>,
     /// When the ticker first saw it idle, since it was given back.
     idle_since: Cell<Option<Instant>>,
-    /// It is old enough to be closed.
+    /// It is old enough to be closed, or where no connection is to stay.
     of_age: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     cut: Cell<Option<CutReason>>,
@@ -328,6 +337,7 @@ impl Registry {
         self.next.set(id.wrapping_add(1));
         let tether = Rc::new(Tether {
             peer,
+            host: slot.host(),
             cancel,
             generation: slot.generation().clone(),
             era: slot.era(),

@@ -152,18 +152,19 @@ impl LocalPool {
 
     fn dial_failed(self: &Rc<Self>, error: &DialError, key: &Arc<Profile>) {
         let settings = self.pool.settings();
-        if let DialError::Refused(fields) = error {
-            if is_suspicious(&fields.sqlstate) {
-                self.pool.suspect();
+        if error.refusals().any(|fields| is_suspicious(&fields.sqlstate)) {
+            self.pool.suspect();
+        }
+        if let Some(fields) = error.refusals().next()
+            && key.iter().next().is_some()
+            && error.refusals().all(blames_the_client)
+        {
+            let owner = self.places.borrow_mut().serve(key);
+            if let Some(owner) = owner {
+                owner.settle(Err(CheckoutError::Refused(Box::new(fields.clone()))));
             }
-            if key.iter().next().is_some() && blames_the_client(fields) {
-                let owner = self.places.borrow_mut().serve(key);
-                if let Some(owner) = owner {
-                    owner.settle(Err(CheckoutError::Refused(fields.clone())));
-                }
-                self.feed();
-                return;
-            }
+            self.feed();
+            return;
         }
         let failures = self.failures.get();
         self.failures.set(failures.saturating_add(1));

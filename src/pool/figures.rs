@@ -50,6 +50,10 @@ impl LocalPool {
     pub fn count_error(&self, sqlstate: &str) {
         self.work.errors.add(1);
         self.work.error_classes.borrow_mut().count(sqlstate);
+        // A server that became a standby meanwhile, unless the client asked for a read-only transaction itself.
+        if sqlstate == "25006" && self.pool.settings().upstream.target_session_attrs.can_exclude() {
+            self.pool.suspect();
+        }
     }
 
     /// Counts what was read from a client.

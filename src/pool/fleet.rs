@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::message::ShardMessage;
 use super::shared::Pool;
@@ -96,7 +97,9 @@ impl Fleet for Pool {
         let Some(generation) = generation else {
             return Err(SurveyError { message: "no user is active to ask with".into() });
         };
-        let asked = self.watch.survey(self.target(), &generation, users);
+        let asked = self.watch.survey(self.target(), &generation, users, self.hosts_in_use(), patience);
+        // A host that is silent must not keep the others from being asked.
+        let patience = if self.minds_hosts() { patience.saturating_mul(3) } else { patience };
         let answer = timeout(patience, asked).await.unwrap_or_else(|_| {
             Err(SurveyError { message: format!("no answer within {} s", patience.as_secs_f64()) })
         });
@@ -104,6 +107,7 @@ impl Fleet for Pool {
             // Paused meanwhile: nothing of ours is to stay connected.
             self.watch.close(generation.id());
         }
+        self.leave_unfit();
         answer
     }
 
@@ -113,5 +117,31 @@ impl Fleet for Pool {
 
     async fn wanted(&self) {
         self.wish.notified().await;
+    }
+}
+
+impl Pool {
+    /// Whether its hosts have to be looked after, beside its users.
+    pub(super) fn minds_hosts(&self) -> bool {
+        let upstream = &self.settings().upstream;
+        upstream.hosts.len() > 1 || upstream.target_session_attrs.can_exclude()
+    }
+
+    /// No connection is to stay where it does not fit. It is said again with each survey, for those that
+    /// were being opened.
+    fn leave_unfit(&self) {
+        let (unfit, news) = self.watch.unfit();
+        for host in news {
+            warn!(
+                pool = %self.settings().name,
+                host = %self.target().name(host),
+                target_session_attrs = self.settings().upstream.target_session_attrs.word(),
+                "this host does not fit any more, or does not answer: its connections are closed"
+            );
+        }
+        let in_use = self.hosts_in_use();
+        for host in unfit.into_iter().filter(|host| in_use.contains(host)) {
+            self.broadcast(|| ShardMessage::Leave { pool: self.index(), host });
+        }
     }
 }

@@ -178,10 +178,15 @@ impl Fleet for PoolGroup {
     async fn survey(&self, users: &[String], patience: Duration) -> Result<Vec<UserState>, SurveyError> {
         let mut last = SurveyError { message: "no user is active to ask with".to_owned() };
         // One server: each of its databases knows all users.
-        let pools = self.pools.iter().filter(|pool| pool.active().is_some());
-        for pool in pools {
+        let pools: Vec<&Arc<Pool>> = self.pools.iter().filter(|pool| pool.active().is_some()).collect();
+        for (index, pool) in pools.iter().enumerate() {
             match pool.survey(users, patience).await {
-                Ok(states) => return Ok(states),
+                Ok(states) => {
+                    // The others only look whether their hosts still fit.
+                    let others = pools.iter().skip(index.saturating_add(1)).filter(|pool| pool.minds_hosts());
+                    join_all(others.map(|pool| pool.survey(&[], patience))).await;
+                    return Ok(states);
+                }
                 Err(error) => last = error,
             }
         }

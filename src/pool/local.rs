@@ -340,6 +340,20 @@ impl LocalPool {
         warm.into_iter().for_each(Conn::close);
     }
 
+    /// Closes what is idle at a host where no connection is to stay; what is busy goes once it is given back.
+    pub(super) fn leave(self: &Rc<Self>, host: usize) {
+        self.registry
+            .all()
+            .iter()
+            .filter(|tether| tether.host == host)
+            .for_each(|tether| tether.come_of_age());
+        let leaves = |conn: &mut Conn| conn.tether().host == host;
+        let mut gone: Vec<Conn> = self.idle.borrow_mut().extract_if(.., leaves).collect();
+        gone.extend(self.warm.borrow_mut().extract_if(.., leaves));
+        gone.into_iter().for_each(Conn::close);
+        self.feed();
+    }
+
     /// Cancels what the connections of a generation run.
     pub(super) fn cancel_busy(&self, generation: GenerationId) {
         for tether in self.registry.all() {
@@ -468,7 +482,7 @@ impl Drop for Waiting {
 /// Sends the request that [`Tether::cancel_begins`] announced.
 async fn send_cancel(pool: &Pool, tether: &Tether) {
     if let Some(key) = &tether.cancel
-        && let Err(error) = cancel(pool.target(), &tether.peer, key, CANCEL_TIMEOUT).await
+        && let Err(error) = cancel(pool.target(), tether.host, &tether.peer, key, CANCEL_TIMEOUT).await
     {
         warn!(pool = %pool.settings().name, %error, "cancelling failed");
     }

@@ -53,6 +53,13 @@ pub enum ShardMessage {
         /// How many were opened.
         reply: oneshot::Sender<usize>,
     },
+    /// No connection is to stay at a host.
+    Leave {
+        /// Which pool.
+        pool: usize,
+        /// Which of its hosts.
+        host: usize,
+    },
     /// Cancel what a generation's connections run.
     CancelBusy {
         /// Which pool.

@@ -33,6 +33,7 @@ mod snapshot;
 mod spread;
 #[cfg(test)]
 mod stage;
+mod survey;
 mod tend;
 mod ties;
 mod timeouts;

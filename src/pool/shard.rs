@@ -83,6 +83,9 @@ impl PoolShard {
                     });
                 }
             }
+            ShardMessage::Leave { pool, host } => {
+                local(pool).into_iter().for_each(|local| local.leave(host));
+            }
             ShardMessage::CancelBusy { pool, generation } => {
                 local(pool).into_iter().for_each(|local| local.cancel_busy(generation));
             }

@@ -1,6 +1,6 @@
 //! What all threads share of one pool.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub struct Pool {
     was_active: AtomicBool,
     /// Connections opened so far.
     opened: AtomicU64,
+    /// How many connections are open to each host.
+    at_hosts: Box<[AtomicUsize]>,
     /// One bit a shard: it has clients waiting and nothing to give them.
     hungry: AtomicU64,
     limits: AtomicLimits,
@@ -80,6 +82,7 @@ impl Pool {
         let limits = Limits::of(&settings);
         let ledger = Ledger::new(limits, ports.len());
         let pins = Pins::new(settings.pins);
+        let at_hosts = settings.upstream.hosts.iter().map(|_| AtomicUsize::new(0)).collect();
         Ok(Self {
             settings,
             index,
@@ -89,6 +92,7 @@ impl Pool {
             disabled: AtomicBool::new(false),
             was_active: AtomicBool::new(false),
             opened: AtomicU64::new(0),
+            at_hosts,
             hungry: AtomicU64::new(0),
             limits: AtomicLimits::new(limits),
             pins,
@@ -148,6 +152,12 @@ impl Pool {
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The hosts that connections are open to.
+    pub(super) fn hosts_in_use(&self) -> Vec<usize> {
+        let open = self.at_hosts.iter().map(|open| open.load(Ordering::Relaxed));
+        open.enumerate().filter(|(_, open)| *open > 0).map(|(host, _)| host).collect()
     }
 
     /// Whether a user was ever active: before that clients are answered 57P03 at once.
@@ -337,6 +347,18 @@ impl Pool {
 impl Landlord for Pool {
     fn number(&self) -> u64 {
         self.opened.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    fn arrived(&self, host: usize) {
+        if let Some(open) = self.at_hosts.get(host) {
+            open.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn left(&self, host: usize) {
+        if let Some(open) = self.at_hosts.get(host) {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn moved(&self, from: usize, to: usize) {

@@ -14,6 +14,12 @@ pub(super) trait Landlord: fmt::Debug + Send + Sync {
     /// A connection went from one shard to another.
     fn moved(&self, from: usize, to: usize);
 
+    /// A connection went to `host`.
+    fn arrived(&self, host: usize);
+
+    /// One that went to `host` has ended.
+    fn left(&self, host: usize);
+
     /// The place of a connection of `generation` on `shard` is free.
     fn given_back(&self, generation: GenerationId, shard: usize);
 }
@@ -26,6 +32,8 @@ pub(super) struct Slot {
     generation: Arc<Generation>,
     era: Era,
     shard: usize,
+    /// Once it is connected.
+    host: Option<usize>,
 }
 
 impl Slot {
@@ -36,7 +44,7 @@ impl Slot {
         era: Era,
         shard: usize,
     ) -> Self {
-        Self { landlord, generation, era, shard }
+        Self { landlord, generation, era, shard, host: None }
     }
 
     /// A number for the connection that was opened.
@@ -52,6 +60,19 @@ impl Slot {
         self.era
     }
 
+    /// Which of the pool's hosts the connection went to.
+    pub(super) fn host(&self) -> usize {
+        self.host.unwrap_or_default()
+    }
+
+    /// It is connected to this host.
+    pub(super) fn connect_to(&mut self, host: usize) {
+        self.landlord.arrived(host);
+        if let Some(before) = self.host.replace(host) {
+            self.landlord.left(before);
+        }
+    }
+
     pub(super) fn move_to(&mut self, shard: usize) {
         self.landlord.moved(self.shard, shard);
         self.shard = shard;
@@ -60,6 +81,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        if let Some(host) = self.host {
+            self.landlord.left(host);
+        }
         self.landlord.given_back(self.generation.id(), self.shard);
     }
 }

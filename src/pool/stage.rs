@@ -14,15 +14,15 @@ use crate::clock::Moment;
 use crate::credentials::{Generation, GenerationId, Login};
 use crate::net::{Peer, SslMode, SslRoots, Stream};
 use crate::secret::Secret;
-use crate::upstream::{Connected, UpstreamSettings};
+use crate::upstream::{Connected, HostSettings, SessionAttrs, UpstreamSettings};
 use crate::wire::CancelKey;
 
 impl LocalPool {
     /// A pool of transaction mode with an active user, whose upstreams have so many statements.
     pub(crate) fn staged(max_prepared_statements: usize) -> Rc<Self> {
         let upstream = UpstreamSettings {
-            host: "/nowhere".to_owned(),
-            port: 5432,
+            hosts: vec![HostSettings { host: "/nowhere".to_owned(), port: 5432 }],
+            target_session_attrs: SessionAttrs::default(),
             dbname: "app".to_owned(),
             sslmode: SslMode::Disable,
             sslrootcert: SslRoots::default(),
@@ -67,7 +67,8 @@ impl LocalPool {
         let slot =
             self.pool.active().and_then(|id| self.pool.take_slot(id, self.shard, Claim::Usual)).unwrap();
         let key = Some(CancelKey { pid, secret: Vec::new() });
-        let connected = Connected { stream, peer: Peer::Unix("/nowhere".into()), key, params: Vec::new() };
+        let peer = Peer::Unix("/nowhere".into());
+        let connected = Connected { stream, host: 0, passed: Vec::new(), peer, key, params: Vec::new() };
         Conn::new(connected, Arc::default(), slot, &self.registry)
     }
 

@@ -1,18 +1,40 @@
-//! The one connection per pool over which the keeper asks the server: it
-//! verifies a new user, and then watches pg_roles as that user.
+//! The connections over which the keeper asks the servers, one for each pool and host in use: a new user is
+//! verified there, and then pg_roles is watched as that user.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::credentials::{Generation, GenerationId, SurveyError, UserState, VerifyError};
-use crate::net::Stream;
-use crate::upstream::{DialError, QueryError, Target, dial, simple_query};
-use crate::wire::{ErrorFields, quote_literal};
+use std::time::Duration;
 
-/// Logged-in streams of the control thread, by generation.
+use tokio::time::sleep;
+
+use crate::credentials::{Generation, GenerationId, VerifyError};
+use crate::net::Stream;
+use crate::upstream::{Connected, DialError, Target, dial, simple_query};
+use crate::wire::ErrorFields;
+
+/// How often a standby that does not know a new user yet is asked again, and after which pause.
+const LATE_TRIES: usize = 10;
+const LATE_PAUSE: Duration = Duration::from_millis(200);
+
+/// What surveys found amiss with hosts: what they did not answer, by how many surveys in a row.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    /// Of each host.
+    pub(super) hosts: HashMap<usize, u32>,
+    /// No host that answers knows the user.
+    pub(super) unknown: u32,
+    /// Those where no connection is to stay.
+    pub(super) unfit: Vec<usize>,
+    /// Those of which this was told.
+    pub(super) told: Vec<usize>,
+}
+
+/// Logged-in streams of the control thread, by generation and host.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    streams: Mutex<HashMap<GenerationId, Stream>>,
+    streams: Mutex<HashMap<(GenerationId, usize), Stream>>,
+    pub(super) silence: Mutex<Silence>,
     params: Mutex<Arc<Vec<(String, String)>>>,
 }
 
@@ -21,17 +43,23 @@ impl Watch {
         self.params.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn take(&self, id: GenerationId) -> Option<Stream> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    pub(super) fn take(&self, id: GenerationId, host: usize) -> Option<Stream> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&(id, host))
     }
 
-    fn keep(&self, id: GenerationId, stream: Stream) {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(id, stream);
+    pub(super) fn keep(&self, id: GenerationId, host: usize, stream: Stream) {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert((id, host), stream);
     }
 
-    /// Closes the connection of a generation that needs it no more.
+    /// The hosts that a generation has a connection to.
+    pub(super) fn hosts(&self, id: GenerationId) -> Vec<usize> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.keys().filter(|(of, _)| *of == id).map(|(_, host)| *host).collect()
+    }
+
+    /// Closes the connections of a generation that needs them no more.
     pub(super) fn close(&self, id: GenerationId) {
-        drop(self.take(id));
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| *of != id);
     }
 
     /// Logs in as the generation's user and checks who we are. With an error, what the server
@@ -42,9 +70,9 @@ impl Watch {
         generation: &Generation,
     ) -> Result<(), (VerifyError, Option<Box<ErrorFields>>)> {
         let login = generation.login();
-        let connected = dial(target, &login.user, &login.password, &[])
+        let connected = log_in(target, generation)
             .await
-            .map_err(|error| (verify_error(target, generation, &error), said(error)))?;
+            .map_err(|error| (verify_error(target, generation, &error), said(&error)))?;
         let (stream, answer) =
             Box::pin(simple_query(connected.stream, "SELECT session_user, current_user")).await;
         let answer = answer.map_err(|error| {
@@ -66,146 +94,101 @@ impl Watch {
         }
         *self.params.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(connected.params);
         if let Some(stream) = stream {
-            self.keep(generation.id(), stream);
+            self.keep(generation.id(), connected.host, stream);
         }
         Ok(())
     }
 
-    /// Asks anything as the generation's user, logging in if need be. Not cancel safe: it costs the connection.
+    /// Asks anything where new connections go, as the generation's user, logging in if need be. Not cancel
+    /// safe: it costs the connection.
     pub(super) async fn ask(
         &self,
         target: &Target,
         generation: &Generation,
         sql: &str,
     ) -> Option<Vec<Vec<Option<String>>>> {
-        let stream = match self.take(generation.id()) {
-            Some(stream) => stream,
+        let preferred = target.preferred();
+        let (stream, host) = match self.take(generation.id(), preferred) {
+            Some(stream) => (stream, preferred),
             None => {
                 let login = generation.login();
-                dial(target, &login.user, &login.password, &[]).await.ok()?.stream
+                let connected = dial(target, &login.user, &login.password, &[]).await.ok()?;
+                (connected.stream, connected.host)
             }
         };
         let (stream, answer) = Box::pin(simple_query(stream, sql)).await;
         if let Some(stream) = stream {
-            self.keep(generation.id(), stream);
+            self.keep(generation.id(), host, stream);
         }
         answer.ok().map(|answer| answer.rows)
     }
+}
 
-    /// Asks pg_roles as the generation's user, logging in again if need be.
-    pub(super) async fn survey(
-        &self,
-        target: &Target,
-        generation: &Generation,
-        users: &[String],
-    ) -> Result<Vec<UserState>, SurveyError> {
-        let sql = survey_query(users);
-        let kept = self.take(generation.id());
-        if let Some(stream) = kept
-            && let (Some(stream), Ok(answer)) = Box::pin(simple_query(stream, &sql)).await
-        {
-            self.keep(generation.id(), stream);
-            return Ok(states(users, &answer.rows));
-        }
-        let connected = match dial(target, &generation.login().user, &generation.login().password, &[]).await
-        {
-            Ok(connected) => connected,
-            // It could log in when it was verified: now it is gone, locked or expired.
-            Err(DialError::Refused(fields)) if matches!(fields.sqlstate.as_str(), "28P01" | "28000") => {
-                let gone = |user: &String| {
-                    if *user == generation.login().user { UserState::Dropped } else { UserState::Alive }
-                };
-                return Ok(users.iter().map(gone).collect());
-            }
-            Err(error) => return Err(SurveyError { message: error.to_string() }),
+/// Logs in where new connections will go. A standby that would be the one and does not know the user
+/// yet, while another host does, is asked again for a while.
+async fn log_in(target: &Target, generation: &Generation) -> Result<Connected, DialError> {
+    let login = generation.login();
+    let mut tries = LATE_TRIES;
+    loop {
+        let dialled = dial(target, &login.user, &login.password, &[]).await;
+        let late = match &dialled {
+            Ok(connected) => connected.passed.iter().any(|(_, error)| error.is_unknown_user()),
+            Err(error) => error.is_late(),
         };
-        let (stream, answer) = Box::pin(simple_query(connected.stream, &sql)).await;
-        let answer = answer.map_err(|error: QueryError| SurveyError { message: error.to_string() })?;
-        if let Some(stream) = stream {
-            self.keep(generation.id(), stream);
+        tries = tries.saturating_sub(1);
+        if !late || tries == 0 {
+            return dialled;
         }
-        Ok(states(users, &answer.rows))
+        sleep(LATE_PAUSE).await;
     }
 }
 
-/// Allowed to every user; sees dropped, locked and expired ones, which `SELECT 1` does not.
-fn survey_query(users: &[String]) -> String {
-    let names: Vec<String> = users.iter().map(|user| quote_literal(user)).collect();
-    format!(
-        "SELECT rolname, rolcanlogin, coalesce(rolvaliduntil <= now(), false) FROM pg_catalog.pg_roles \
-         WHERE rolname IN ({})",
-        names.join(", ")
-    )
-}
-
-fn states(users: &[String], rows: &[Vec<Option<String>>]) -> Vec<UserState> {
-    let is = |field: Option<&Option<String>>, text: &str| matches!(field, Some(Some(value)) if value == text);
-    users
-        .iter()
-        .map(|user| match rows.iter().find(|row| is(row.first(), user)) {
-            None => UserState::Dropped,
-            Some(row) if !is(row.get(1), "t") => UserState::NoLogin,
-            Some(row) if is(row.get(2), "t") => UserState::Expired,
-            Some(_) => UserState::Alive,
-        })
-        .collect()
-}
-
-fn said(error: DialError) -> Option<Box<ErrorFields>> {
-    match error {
-        DialError::Refused(fields) => Some(fields),
-        _ => None,
-    }
+fn said(error: &DialError) -> Option<Box<ErrorFields>> {
+    error.refusals().next().cloned().map(Box::new)
 }
 
 fn verify_error(target: &Target, generation: &Generation, error: &DialError) -> VerifyError {
     let user = &generation.login().user;
     let settings = target.settings();
-    let place = format!("{}:{}/{}", settings.host, settings.port, settings.dbname);
-    match error {
-        DialError::Refused(fields) => {
-            let class = fields.sqlstate.get(..2).unwrap_or("");
-            let message = format!("the server at {place} refuses new user {user:?}: {}", fields.message);
-            match class {
-                "28" | "42" | "22" => {
-                    let advice = match fields.sqlstate.as_str() {
-                        "28P01" => "not replicated yet, expired, or dropped already",
-                        "28000" => "grant LOGIN in the creation statements, and check pg_hba.conf",
-                        "42501" => {
-                            "grant CONNECT, and membership in the configured role, in the creation statements"
-                        }
-                        _ => "check `role` and the creation statements",
-                    };
-                    VerifyError::Refused {
-                        sqlstate: fields.sqlstate.clone(),
-                        message: format!("{message} ({advice})"),
-                    }
-                }
-                _ => {
-                    VerifyError::Unreachable { message: format!("{message} (SQLSTATE {})", fields.sqlstate) }
-                }
-            }
-        }
-        other => {
-            VerifyError::Unreachable { message: format!("cannot log in at {place} as {user:?}: {other}") }
-        }
+    let place = format!("{}/{}", settings.place(), settings.dbname);
+    let about_the_user = |fields: &ErrorFields| {
+        let class = fields.sqlstate.get(..2).unwrap_or("");
+        matches!(class, "28" | "42" | "22")
+    };
+    // With several hosts it is refused only where all of them say so: one that is silent may know it.
+    let refused = error.refusals().filter(|fields| about_the_user(fields)).count() == error.causes().count();
+    let Some(fields) = error.refusals().next() else {
+        return VerifyError::Unreachable {
+            message: format!("cannot log in at {place} as {user:?}: {error}"),
+        };
+    };
+    let words = match error {
+        DialError::Refused(fields) => fields.message.clone(),
+        other => other.to_string(),
+    };
+    let message = format!("the server at {place} refuses new user {user:?}: {words}");
+    if refused {
+        let advice = advice(&fields.sqlstate);
+        return VerifyError::Refused {
+            sqlstate: fields.sqlstate.clone(),
+            message: format!("{message} ({advice})"),
+        };
     }
+    let message = match error {
+        DialError::Refused(fields) => format!("{message} (SQLSTATE {})", fields.sqlstate),
+        late if late.is_late() => format!(
+            "new user {user:?} is not known yet on a host that fits, replication is late: it is tried again ({words})"
+        ),
+        _ => format!("cannot log in at {place} as {user:?}: {words}"),
+    };
+    VerifyError::Unreachable { message }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_way_a_user_can_end_is_told_apart() {
-        let users: Vec<String> = ["a", "b", "c", "d"].map(String::from).into();
-        let row =
-            |n: &str, login: &str, past: &str| vec![Some(n.into()), Some(login.into()), Some(past.into())];
-        let rows = [row("b", "f", "f"), row("a", "t", "f"), row("c", "t", "t")];
-        assert_eq!(
-            states(&users, &rows),
-            [UserState::Alive, UserState::NoLogin, UserState::Expired, UserState::Dropped]
-        );
-        assert!(survey_query(&["o'x".into()]).ends_with("IN ('o''x')"));
+fn advice(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "28P01" => "not replicated yet, expired, or dropped already",
+        "28000" => "grant LOGIN in the creation statements, and check pg_hba.conf",
+        "42501" => "grant CONNECT, and membership in the configured role, in the creation statements",
+        _ => "check `role` and the creation statements",
     }
 }

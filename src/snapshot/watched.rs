@@ -149,6 +149,8 @@ impl WatchedDatabase {
         let (keeper_counts, calls, events) = (keeper.counts(), keeper.calls().counts(), keeper.events());
         let keeper: KeeperSnapshot = keeper.snapshot();
         let (settings, limits) = (pool.settings(), pool.limits());
+        // The one that new connections go to.
+        let host = pool.target().host(pool.target().preferred());
         let ids = keeper.generations.iter().map(|generation| generation.id);
         DatabaseSnapshot {
             name: settings.name.clone(),
@@ -166,8 +168,8 @@ impl WatchedDatabase {
             disabled: pool.is_disabled(),
             trouble: pool.trouble(),
             target: TargetSnapshot {
-                host: settings.upstream.host.clone(),
-                port: settings.upstream.port,
+                host: host.map(|host| host.host.clone()).unwrap_or_default(),
+                port: host.map_or(0, |host| host.port),
                 dbname: settings.upstream.dbname.clone(),
             },
             keeper,

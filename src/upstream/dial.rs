@@ -1,4 +1,4 @@
-//! Opens a connection and logs in.
+//! Opens a connection to one host and logs in.
 
 use std::time::Duration;
 
@@ -7,27 +7,23 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::error::DialError;
-use super::key_ring::KeyRing;
 use super::login::{LoginState, Step};
 use super::messages::Messages;
-use super::settings::UpstreamSettings;
-use crate::net::{Peer, SocketTimes, Stream, TlsError, TlsPolicy, connect, connect_peer};
+use super::settings::HostSettings;
+use super::target::Target;
+use crate::net::{Peer, Stream, TlsPolicy, connect, connect_peer};
 use crate::secret::Secret;
 use crate::wire::{CancelKey, Encoder};
-
-/// A server that can be dialled: its settings with the TLS configuration built.
-#[derive(Debug, Clone)]
-pub struct Target {
-    settings: UpstreamSettings,
-    tls: TlsPolicy,
-    keys: KeyRing,
-}
 
 /// A connection that is ready for queries.
 #[derive(Debug)]
 pub struct Connected {
     /// At a message boundary, nothing unread.
     pub stream: Stream,
+    /// Which of the target's hosts it went to.
+    pub host: usize,
+    /// The hosts that were tried before in vain, and why.
+    pub passed: Vec<(usize, DialError)>,
     /// The address it went to.
     pub peer: Peer,
     /// What a CancelRequest for it must quote; some poolers send none.
@@ -36,56 +32,19 @@ pub struct Connected {
     pub params: Vec<(String, String)>,
 }
 
-impl Target {
-    /// Reads the CA roots.
-    ///
-    /// # Errors
-    /// [`TlsError`] if TLS cannot be set up.
-    pub fn new(settings: UpstreamSettings) -> Result<Self, TlsError> {
-        let unix = settings.socket_dir().is_some();
-        let tls =
-            if unix { TlsPolicy::Never } else { TlsPolicy::new(settings.sslmode, &settings.sslrootcert)? };
-        Ok(Self { settings, tls, keys: KeyRing::default() })
-    }
-
-    /// The settings.
-    #[must_use]
-    pub fn settings(&self) -> &UpstreamSettings {
-        &self.settings
-    }
-
-    fn times(&self) -> SocketTimes {
-        SocketTimes { keepalive: self.settings.tcp_keepalive, user_timeout: self.settings.tcp_user_timeout }
-    }
-}
-
-/// Connects and logs in, with `extra` parameters in the startup message beside
-/// user, database and role. Bounded by `connect_timeout` as a whole. Cancel
-/// safe: a dropped attempt closes its socket.
-///
-/// # Errors
-/// [`DialError`].
-pub async fn dial(
+/// Connects to one host of the target and logs in there. Not bounded in time. Cancel safe: a dropped
+/// attempt closes its socket.
+pub(super) async fn log_in(
     target: &Target,
+    host: usize,
     user: &str,
     password: &Secret,
     extra: &[(String, String)],
 ) -> Result<Connected, DialError> {
-    let limit = target.settings.connect_timeout;
-    timeout(limit, Box::pin(dial_unbounded(target, user, password, extra)))
-        .await
-        .unwrap_or(Err(DialError::Timeout(limit)))
-}
-
-async fn dial_unbounded(
-    target: &Target,
-    user: &str,
-    password: &Secret,
-    extra: &[(String, String)],
-) -> Result<Connected, DialError> {
-    let settings = &target.settings;
-    let (stream, peer) = connect(&settings.host, settings.port, target.times()).await?;
-    let mut messages = Messages::new(secure(target, stream).await?);
+    let settings = target.settings();
+    let at = target.host(host).ok_or(DialError::Protocol("no such host"))?;
+    let (stream, peer) = connect(&at.host, at.port, target.times()).await?;
+    let mut messages = Messages::new(secure(target, at, stream).await?);
 
     let own = [("user", user), ("database", settings.dbname.as_str())];
     let role = settings.role.as_deref().map(|role| ("role", role));
@@ -116,11 +75,12 @@ async fn dial_unbounded(
         }
     }
     let (key, params) = (state.key, state.params);
-    Ok(Connected { stream: messages.into_stream()?, peer, key, params })
+    Ok(Connected { stream: messages.into_stream()?, host, passed: Vec::new(), peer, key, params })
 }
 
-async fn secure(target: &Target, mut stream: Stream) -> Result<Stream, DialError> {
-    let Some(session) = target.tls.session(&target.settings.host)? else {
+async fn secure(target: &Target, host: &HostSettings, mut stream: Stream) -> Result<Stream, DialError> {
+    let tls = target.tls(host);
+    let Some(session) = tls.session(&host.host)? else {
         return Ok(stream);
     };
     let mut request = Encoder::default();
@@ -134,22 +94,29 @@ async fn secure(target: &Target, mut stream: Stream) -> Result<Stream, DialError
             stream.handshake().await.map_err(DialError::Handshake)?;
             Ok(stream)
         }
-        b'N' if matches!(target.tls, TlsPolicy::IfOffered(_)) => Ok(stream),
+        b'N' if matches!(tls, TlsPolicy::IfOffered(_)) => Ok(stream),
         b'N' => Err(DialError::NoTls),
         b'E' => Err(DialError::Protocol("an error in answer to SSLRequest: the server is too old or full")),
         _ => Err(DialError::Injected),
     }
 }
 
-/// Sends a CancelRequest to the address a connection went to and waits for the
+/// Sends a CancelRequest to the address that a connection to `host` went to and waits for the
 /// server to close, by when the signal is on its way.
 ///
 /// # Errors
 /// [`DialError`]; whether the request arrived is then unknown.
-pub async fn cancel(target: &Target, peer: &Peer, key: &CancelKey, limit: Duration) -> Result<(), DialError> {
+pub async fn cancel(
+    target: &Target,
+    host: usize,
+    peer: &Peer,
+    key: &CancelKey,
+    limit: Duration,
+) -> Result<(), DialError> {
     let attempt = async {
+        let host = target.host(host).ok_or(DialError::Protocol("no such host"))?;
         let stream = connect_peer(peer, target.times()).await?;
-        let mut stream = secure(target, stream).await?;
+        let mut stream = secure(target, host, stream).await?;
         let mut request = Encoder::default();
         request.cancel_request(key);
         stream.write_all(&request.into_bytes()).await?;

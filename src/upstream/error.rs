@@ -33,6 +33,20 @@ pub enum DialError {
     /// `connect_timeout` ran out.
     #[error("no login within connect_timeout ({} s)", .0.as_secs_f64())]
     Timeout(Duration),
+    /// The part of `connect_timeout` ran out that one of several hosts has.
+    #[error("no login within its share of connect_timeout ({:.1} s)", .0.as_secs_f64())]
+    Share(Duration),
+    /// It is not what `target_session_attrs` asks for.
+    #[error("it {is}, and target_session_attrs is \"{wanted}\"")]
+    Unfit {
+        /// What it is, in words.
+        is: &'static str,
+        /// What is asked for.
+        wanted: &'static str,
+    },
+    /// None of several hosts took the connection.
+    #[error("no host fits: {}", each(.0))]
+    Hosts(Vec<(String, DialError)>),
     /// The server said no.
     #[error("{} (SQLSTATE {})", .0.message, .0.sqlstate)]
     Refused(Box<ErrorFields>),
@@ -53,12 +67,46 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// The server's SQLSTATE, if it was the server that refused.
-    #[must_use]
-    pub fn sqlstate(&self) -> Option<&str> {
-        match self {
-            Self::Refused(fields) => Some(&fields.sqlstate),
-            _ => None,
-        }
+    /// What came of each host.
+    pub fn causes(&self) -> impl Iterator<Item = &Self> {
+        let (one, several) = match self {
+            Self::Hosts(hosts) => (None, hosts.as_slice()),
+            other => (Some(other), &[][..]),
+        };
+        one.into_iter().chain(several.iter().map(|(_, error)| error))
     }
+
+    /// What servers said that refused the login.
+    pub fn refusals(&self) -> impl Iterator<Item = &ErrorFields> {
+        self.causes().filter_map(|cause| match cause {
+            Self::Refused(fields) => Some(&**fields),
+            _ => None,
+        })
+    }
+
+    /// Whether the one server that was asked does not know the user, does not let it in, or was
+    /// given another password: it looks the same where the user has not been replayed yet.
+    #[must_use]
+    pub fn is_unknown_user(&self) -> bool {
+        matches!(self, Self::Refused(fields) if matches!(fields.sqlstate.as_str(), "28P01" | "28000"))
+    }
+
+    /// Whether one host knows the user, and does not fit, while another does not know it: a standby
+    /// that is late.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        let knows = self.causes().any(|cause| matches!(cause, Self::Unfit { .. }));
+        knows && self.causes().any(Self::is_unknown_user)
+    }
+
+    /// Whether the host could not be reached at all.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Io(_) | Self::Timeout(_) | Self::Share(_))
+    }
+}
+
+fn each(hosts: &[(String, DialError)]) -> String {
+    let each: Vec<String> = hosts.iter().map(|(place, error)| format!("{place}: {error}")).collect();
+    each.join("; ")
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::io::AsyncWriteExt;
 
+use super::error::DialError;
 use super::messages::Messages;
 use crate::net::Stream;
 use crate::wire::{DataRow, Encoder, ErrorFields, parameter_status};
@@ -26,6 +27,16 @@ pub enum QueryError {
     /// The server refused; the connection is still good unless it was FATAL.
     #[error("{} (SQLSTATE {})", .0.message, .0.sqlstate)]
     Refused(Box<ErrorFields>),
+}
+
+/// What is asked right after a login is part of it.
+impl From<QueryError> for DialError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Io(error) => Self::Io(error),
+            QueryError::Refused(fields) => Self::Refused(fields),
+        }
+    }
 }
 
 /// Runs `sql` on a stream that stands idle at a message boundary, and leaves it

@@ -94,6 +94,54 @@ impl Postgres {
         panic!("PostgreSQL found no free port three times");
     }
 
+    /// A streaming standby of this server, up to date and running.
+    pub async fn standby(&self) -> Self {
+        let directory = tempfile::Builder::new().prefix("leasehold-pg-").tempdir().unwrap();
+        let standby = Self {
+            server: None,
+            port: Port::claim(),
+            tools: self.tools.clone(),
+            programs: self.programs.clone(),
+            owner: self.owner,
+            directory,
+        };
+        standby.own(standby.directory.path());
+        let mut command = standby.as_owner("pg_basebackup");
+        command.arg("-D").arg(standby.data()).args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]);
+        command.arg("-d").arg(format!(
+            "host={} port={} user=postgres password={PASSWORD} application_name=standby",
+            self.directory.path().display(),
+            self.port()
+        ));
+        Program::run(command, PATIENCE).await.success();
+        // The last setting of a name wins.
+        let conf = fs::read_to_string(standby.data().join("postgresql.conf")).unwrap();
+        let own = format!(
+            "unix_socket_directories = '{}'\nhot_standby_feedback = on\n",
+            standby.directory.path().display()
+        );
+        standby.write("postgresql.conf", &(conf + "\n" + &own));
+        let mut standby = standby;
+        standby.start_again().await;
+        standby.catch_up(self).await;
+        standby
+    }
+
+    /// Waits until this standby has replayed what the primary has written by now.
+    pub async fn catch_up(&self, primary: &Self) {
+        let written = primary.admin().psql("SELECT pg_current_wal_lsn()").await.success();
+        let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", written.trim());
+        let replayed = async || self.admin().psql(&sql).await.success().trim() == "t";
+        assert!(wait_until(PATIENCE, replayed).await, "the standby does not follow:\n{}", self.log());
+    }
+
+    /// Makes a primary of this standby (`pg_ctl promote`).
+    pub async fn promote(&self) {
+        let mut command = self.as_owner("pg_ctl");
+        command.arg("promote").arg("-w").arg("-D").arg(self.data());
+        Program::run(command, PATIENCE).await.success();
+    }
+
     pub fn port(&self) -> u16 {
         self.port.number()
     }
@@ -329,7 +377,7 @@ fn hba(first: &[String]) -> String {
 fn is_ready(pid_file: &Path, id: &str) -> bool {
     let text = fs::read_to_string(pid_file).unwrap_or_default();
     let mut lines = text.lines();
-    lines.next() == Some(id) && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+    lines.next() == Some(id) && lines.nth(6).is_some_and(|state| ["ready", "standby"].contains(&state.trim()))
 }
 
 /// The directory that holds `postgres`, `initdb`, `psql` and `pgbench`.

@@ -55,7 +55,8 @@ impl Driver {
         let failed = |message: &str| Event::SurveyFailed(SurveyError { message: message.to_owned() });
         self.start_task(Answer::Event(failed("the survey was lost")), async move {
             let (ids, users): (Vec<_>, Vec<_>) = known.into_iter().unzip();
-            let bound = patience + Duration::from_secs(1);
+            // Pools of several hosts take a few steps, each of them within the patience.
+            let bound = patience.saturating_mul(3) + Duration::from_secs(1);
             Answer::Event(match tokio::time::timeout(bound, fleet.survey(&users, patience)).await {
                 Ok(Ok(states)) => Event::Surveyed(ids.into_iter().zip(states).collect()),
                 Ok(Err(error)) => Event::SurveyFailed(error),
