@@ -336,7 +336,11 @@ impl LocalPool {
 
     /// Closes what is idle at a host where no connection is to stay; what is busy goes once it is given back.
     pub(super) fn leave(self: &Rc<Self>, host: usize) {
-        self.registry.all().iter().filter(|tether| tether.host == host).for_each(|tether| tether.come_of_age());
+        self.registry
+            .all()
+            .iter()
+            .filter(|tether| tether.host == host)
+            .for_each(|tether| tether.come_of_age());
         let leaves = |conn: &mut Conn| conn.tether().host == host;
         let mut gone: Vec<Conn> = self.idle.borrow_mut().extract_if(.., leaves).collect();
         gone.extend(self.warm.borrow_mut().extract_if(.., leaves));

@@ -134,7 +134,9 @@ fn verify_error(target: &Target, generation: &Generation, error: &DialError) -> 
     // With several hosts it is refused only where all of them say so: one that is silent may know it.
     let refused = error.refusals().filter(|fields| about_the_user(fields)).count() == error.causes().count();
     let Some(fields) = error.refusals().next() else {
-        return VerifyError::Unreachable { message: format!("cannot log in at {place} as {user:?}: {error}") };
+        return VerifyError::Unreachable {
+            message: format!("cannot log in at {place} as {user:?}: {error}"),
+        };
     };
     let words = match error {
         DialError::Refused(fields) => fields.message.clone(),
