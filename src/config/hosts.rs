@@ -67,3 +67,70 @@ fn is_host(name: &str) -> bool {
     let odd = |c: char| "/:@,[]".contains(c) || c.is_whitespace();
     name.starts_with('/') || name.parse::<IpAddr>().is_ok() || !name.contains(odd)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::host::NoHost;
+    use crate::config::{explain, parse};
+    use crate::upstream::SessionAttrs;
+
+    fn read(keys: &str) -> Result<crate::config::Loaded, Vec<String>> {
+        let text = format!(
+            "[databases.app]\n{keys}\ncredentials = {{ source = \"vault\", path = \"database/creds/app\" }}"
+        );
+        let variables = [("VAULT_ADDR", "https://v"), ("VAULT_TOKEN", "t")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        parse("f.toml", &text, variables)
+            .map_err(|wrong| wrong.list.into_iter().map(|p| format!("{} | {}", p.what, p.advice)).collect())
+    }
+
+    #[test]
+    fn hosts_and_ports_are_paired_as_libpq_does() {
+        for (keys, place) in [
+            ("host = 'a'", "a:5432"),
+            ("host = ['a']\nport = [1]", "a:1"),
+            ("host = ['a', ' b ']", "a:5432,b:5432"),
+            ("host = ['a', 'b']\nport = 7", "a:7,b:7"),
+            ("host = ['a', '::1', '/run']\nport = [1, 2, 3]", "a:1,::1:2,/run:3"),
+        ] {
+            let loaded = read(keys).unwrap();
+            assert_eq!(loaded.settings.databases[0].0.upstream.place(), place, "{keys}");
+        }
+        for (keys, expected) in [
+            ("host = []", "`databases.app.host` lists no host"),
+            ("host = ['a', '']", "`databases.app.host` is empty"),
+            ("host = ['a', 'b:1']", "`databases.app.host` is no host name"),
+            ("host = ['a', 1]", "`databases.app.host` must hold strings only"),
+            ("host = ['a', 'b']\nport = []", "`databases.app.port` is an empty list"),
+            (
+                "host = ['a', 'b']\nport = [1, 2, 3]",
+                "`databases.app.port` lists 3 ports for 2 hosts | give one",
+            ),
+            ("host = 'a'\nport = [1, 2]", "`databases.app.port` lists 2 ports for 1 hosts"),
+            ("host = ['a', 'b']\nport = [1, 0]", "`databases.app.port` is 0, which is too small"),
+            ("host = ['a', 'b']\nport = [1, '2']", "`databases.app.port` must be a whole number"),
+            (
+                "host = 'a'\ntarget_session_attrs = 'read_write'",
+                "`databases.app.target_session_attrs` is \"read_write\", which is not known | did you mean \"read-write\"?",
+            ),
+        ] {
+            let found = read(keys).unwrap_err();
+            assert_eq!(found.len(), 1, "{keys}: {found:?}");
+            assert!(found[0].starts_with(expected), "{keys}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_force_is_told_of_every_host() {
+        let keys = "host = ['a', '/run']\nport = [1, 2]\ntarget_session_attrs = 'prefer-standby'";
+        let loaded = read(keys).unwrap();
+        let attrs = loaded.settings.databases[0].0.upstream.target_session_attrs;
+        assert_eq!(attrs, SessionAttrs::PreferStandby);
+        let text = explain(&loaded, &NoHost);
+        for said in
+            ["host = a, /run ", "/run/.s.PGSQL.2", "on ports 1, 2.", "target_session_attrs = prefer-standby "]
+        {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+    }
+}

@@ -125,14 +125,16 @@ impl Watch {
 }
 
 /// Logs in where new connections will go. A standby that would be the one and does not know the user
-/// yet, while another host does, is asked again for a while.
+/// yet is asked again for a while.
 async fn log_in(target: &Target, generation: &Generation) -> Result<Connected, DialError> {
     let login = generation.login();
+    let may_be_late = target.settings().target_session_attrs.may_be_late();
     let mut tries = LATE_TRIES;
     loop {
         let dialled = dial(target, &login.user, &login.password, &[]).await;
         let late = match &dialled {
             Ok(connected) => connected.passed.iter().any(|(_, error)| error.is_unknown_user()),
+            Err(error) if may_be_late => error.causes().any(DialError::is_unknown_user),
             Err(error) => error.is_late(),
         };
         tries = tries.saturating_sub(1);

@@ -64,6 +64,12 @@ impl SessionAttrs {
         !matches!(self, Self::Any | Self::PreferStandby)
     }
 
+    /// Whether a standby is asked for, which may not know a new user yet.
+    #[must_use]
+    pub fn may_be_late(self) -> bool {
+        matches!(self, Self::ReadOnly | Self::Standby | Self::PreferStandby)
+    }
+
     pub(super) fn fit(self, state: ServerState) -> Fit {
         let fits = match self {
             Self::Any => true,

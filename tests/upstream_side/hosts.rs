@@ -29,7 +29,7 @@ struct Pair {
 
 /// `[databases.NAME]` for each, where `hosts` stands for what `host` and `port` are; the users are made
 /// wherever the primary is.
-async fn start(databases: &[(&str, Hosts, &str)], more: &str) -> Result<Pair, Missing> {
+async fn start(databases: &[(&str, Hosts, &str)]) -> Result<Pair, Missing> {
     let primary = Postgres::start().await?;
     make_group(&primary).await;
     primary.execute("postgres", "CREATE TABLE work (n bigint); GRANT ALL ON work TO app").await;
@@ -44,15 +44,22 @@ async fn start(databases: &[(&str, Hosts, &str)], more: &str) -> Result<Pair, Mi
     );
     std::fs::write(&admin_url, url).unwrap();
     let mut config = "threads = 2\n".to_owned();
+    let shared = databases.iter().any(|(_, _, keys)| keys.contains("credentials = 'shop'"));
     for (name, hosts, keys) in databases {
         config += &database(name, &hosts.keys(&primary, &standby), keys, &admin_url);
     }
-    let proxy = Leasehold::run(&(config + more)).await;
+    if shared {
+        config += &credentials("x", &admin_url, &[CREATION])
+            .replace("[databases.x.credentials]", "[credentials.shop]");
+    }
+    let proxy = Leasehold::run(&config).await;
     Ok(Pair { proxy, primary, standby, _directory: directory })
 }
 
 fn database(name: &str, hosts: &str, keys: &str, admin_url: &Path) -> String {
-    let credentials = credentials(name, admin_url, &[CREATION]);
+    let own = credentials(name, admin_url, &[CREATION]);
+    // Those of `[credentials.shop]` stand there already.
+    let credentials = if keys.contains("credentials = 'shop'") { "" } else { own.as_str() };
     format!(
         "[databases.{name}]\n{hosts}\ndbname = 'postgres'\nsslmode = 'disable'\nrole = 'app'\n{keys}\n{credentials}\n"
     )
@@ -65,6 +72,7 @@ enum Hosts {
     StandbyFirst,
     /// In front of both, on this port.
     Behind(u16),
+    StandbyOnly,
     /// The standby behind this port.
     StandbyBehind(u16),
 }
@@ -76,6 +84,7 @@ impl Hosts {
             Self::PrimaryFirst => vec![primary, standby],
             Self::StandbyFirst => vec![standby, primary],
             Self::Behind(port) => vec![port, primary, standby],
+            Self::StandbyOnly => vec![standby],
             Self::StandbyBehind(port) => vec![port, standby],
         };
         format!("host = {:?}\nport = {ports:?}", vec!["127.0.0.1"; ports.len()])
@@ -121,7 +130,7 @@ async fn each_word_finds_its_host_in_whatever_order_they_are_written() {
     }
     let list: Vec<(&str, Hosts, &str)> =
         databases.iter().map(|(name, hosts, keys)| (name.as_str(), *hosts, keys.as_str())).collect();
-    let pair = or_skip!(start(&list, "").await);
+    let pair = or_skip!(start(&list).await);
     for (at, (word, expected)) in words.iter().enumerate() {
         for (order, expected) in expected.iter().enumerate() {
             let (name, _, _) = &databases[at * 2 + order];
@@ -175,7 +184,7 @@ async fn hosts_that_do_not_answer_cost_their_share_once() {
         ("none", Hosts::StandbyBehind(hole.port), only),
     ];
     let began = Instant::now();
-    let pair = or_skip!(start(&list, "").await);
+    let pair = or_skip!(start(&list).await);
     drop(pair.served("dead").await);
     drop(pair.served("silent").await);
     let first = began.elapsed();
@@ -291,7 +300,7 @@ async fn rotate(pair: &Pair, server: &Postgres) {
 #[tokio::test]
 async fn a_promotion_under_load_costs_what_was_under_way_and_no_session() {
     let keys = "target_session_attrs = 'read-write'\npool_size = 4";
-    let mut pair = or_skip!(start(&[("app", Hosts::PrimaryFirst, keys)], "").await);
+    let mut pair = or_skip!(start(&[("app", Hosts::PrimaryFirst, keys)]).await);
     let writers = Writers::start(&pair, "app", "INSERT INTO work VALUES (1)", 6).await;
     writers.more(50, &pair).await;
     rotate(&pair, &pair.primary).await;
@@ -322,7 +331,7 @@ async fn a_promotion_under_load_costs_what_was_under_way_and_no_session() {
 async fn a_server_that_became_read_only_is_left_by_connections_that_could_go_on() {
     // A soft demotion: the server still answers, and every session that is open can go on.
     let keys = "target_session_attrs = 'read-write'\npool_size = 4";
-    let pair = or_skip!(start(&[("app", Hosts::PrimaryFirst, keys)], "").await);
+    let pair = or_skip!(start(&[("app", Hosts::PrimaryFirst, keys)]).await);
     let writers = Writers::start(&pair, "app", "INSERT INTO work VALUES (1)", 6).await;
     writers.more(50, &pair).await;
     // The user that serves is known there too, and can go on.
@@ -340,10 +349,13 @@ async fn a_server_that_became_read_only_is_left_by_connections_that_could_go_on(
     assert!(wait_until(PATIENCE, moved).await, "{:?}\n{}", count().await, pair.proxy.log_text());
     let errors = writers.errors();
     assert!(errors.iter().all(|sqlstate| sqlstate == "25006"), "{errors:?}");
-    writers.more(50, &pair).await;
-    let later = writers.errors().split_off(errors.len());
-    assert!(later.is_empty(), "{later:?} {:?}\n{}", count().await, pair.proxy.log_text());
     assert_eq!(writers.alive.load(Ordering::Relaxed), 6);
+    writers.end().await;
+    // Whoever was in mid-query when the setting was reported keeps it, as one of its own; who comes now does not.
+    let writers = Writers::start(&pair, "app", "INSERT INTO work VALUES (1)", 6).await;
+    writers.more(50, &pair).await;
+    assert!(writers.errors().is_empty(), "{:?}", writers.errors());
+    assert_eq!(count().await.0, "0");
     assert_eq!(pair.proxy.logged("this host does not fit any more").len(), 1, "{}", pair.proxy.log_text());
     writers.end().await;
 }
@@ -351,7 +363,7 @@ async fn a_server_that_became_read_only_is_left_by_connections_that_could_go_on(
 #[tokio::test]
 async fn a_user_that_is_late_on_the_standby_is_waited_for() {
     let keys = "target_session_attrs = 'standby'\npool_size = 4";
-    let pair = or_skip!(start(&[("app", Hosts::PrimaryFirst, keys)], "").await);
+    let pair = or_skip!(start(&[("app", Hosts::PrimaryFirst, keys)]).await);
     let readers = Writers::start(&pair, "app", "SELECT count(*) FROM work", 6).await;
     readers.more(20, &pair).await;
     let user = async || pair.meet("app").await.unwrap().value("SELECT session_user").await;
@@ -374,4 +386,30 @@ async fn a_user_that_is_late_on_the_standby_is_waited_for() {
     readers.more(20, &pair).await;
     assert!(readers.errors().is_empty(), "{:?}", readers.errors());
     readers.end().await;
+}
+
+#[tokio::test]
+async fn one_lease_serves_the_primary_and_a_pool_of_standbys() {
+    let shop = "pool_size = 4\ncredentials = 'shop'\ntarget_session_attrs";
+    let (write, read) = (format!("{shop} = 'read-write'"), format!("{shop} = 'standby'"));
+    let list = [("write", Hosts::StandbyFirst, write.as_str()), ("read", Hosts::StandbyOnly, read.as_str())];
+    let pair = or_skip!(start(&list).await);
+    let writers = Writers::start(&pair, "write", "INSERT INTO work VALUES (1)", 3).await;
+    let readers = Writers::start(&pair, "read", "SELECT count(*) FROM work WHERE n = 0", 3).await;
+    for _ in 0..3 {
+        rotate(&pair, &pair.primary).await;
+        writers.more(20, &pair).await;
+        readers.more(20, &pair).await;
+        let users = pair.primary.roles_like("lh-%").await;
+        for database in ["write", "read"] {
+            let user = pair.meet(database).await.unwrap().value("SELECT session_user").await;
+            assert_eq!([user], users[..], "{database}");
+        }
+    }
+    for load in [writers, readers] {
+        assert!(load.errors().is_empty(), "{:?}\n{}", load.errors(), pair.proxy.log_text());
+        load.end().await;
+    }
+    // Neither database was without a user meanwhile.
+    assert!(pair.proxy.logged("has no user yet").is_empty(), "{}", pair.proxy.log_text());
 }
