@@ -1,7 +1,7 @@
 //! Functions of the database that leave state in their connection: whoever calls one may be tied.
 
-use super::messages::split_name;
 use super::lexer::{Lexer, Token};
+use super::messages::split_name;
 use super::scan::{Meaning, Verb};
 use super::settings::Doubt;
 use super::statements::Statements;

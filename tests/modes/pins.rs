@@ -369,7 +369,6 @@ async fn each_ties(stand: &Stand, console: &Client, cases: &[(&str, Vec<Vec<u8>>
         }
         client.query("DISCARD ALL").await;
         becomes(stand, console, name, "").await;
-        client.leave().await;
         other.leave().await;
     }
 }
