@@ -207,6 +207,7 @@ async fn a_cancel_whose_upstream_is_lost_on_the_way_hits_nobody() {
                 Some(_) => lost += 1,
                 None => panic!("{mode}: {answer:?}"),
             }
+            drop(client);
             // Those who come next have what is left, or what was opened in its place.
             let mut next = stand.client().await;
             assert_eq!(next.value("SELECT count(*) FROM generate_series(1, 3000)").await, "3000", "{mode}");
