@@ -8,6 +8,8 @@ mod wire_client;
 
 #[path = "modes/copies.rs"]
 mod copies;
+#[path = "modes/corners.rs"]
+mod corners;
 #[path = "modes/differential.rs"]
 mod differential;
 #[path = "modes/habits.rs"]

@@ -1,17 +1,15 @@
 //! Functions of the database that leave state in their connection: found in their sources, followed
 //! through those that call them. One-sided: a word in a comment counts as well.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use super::ties::Ties;
+use super::bodies::{Leaves, Words, is_of_word, left_by, lower, words_of};
 
 /// What functions may leave behind, by their names in lower case, whatever their schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Functions {
-    ties: HashMap<Box<[u8]>, Ties>,
+    left: HashMap<Box<[u8]>, Leaves>,
 }
-
-type Words = BTreeSet<Vec<u8>>;
 
 /// A function as pg_proc has it.
 #[derive(Debug)]
@@ -23,19 +21,18 @@ pub(super) struct Source<'a> {
 impl Functions {
     /// Those of these functions that leave something behind.
     pub(super) fn of(sources: &[Source<'_>]) -> Self {
-        let bodies: Vec<(Box<[u8]>, Words)> = sources
-            .iter()
-            .map(|source| (source.name.to_lowercase().into_bytes().into(), words_of(source.body.as_bytes())))
-            .collect();
         let mut found = Self::default();
-        for (name, words) in &bodies {
-            found.add(name, own_ties(words));
+        let mut bodies: Vec<(Box<[u8]>, Words)> = Vec::with_capacity(sources.len());
+        for source in sources {
+            let name: Box<[u8]> = source.name.to_lowercase().into_bytes().into();
+            found.add(&name, &left_by(source.body.as_bytes()));
+            bodies.push((name, words_of(source.body.as_bytes())));
         }
         loop {
             let mut more = false;
             for (name, words) in &bodies {
-                let ties = found.among(words.iter().map(Vec::as_slice));
-                more |= found.add(name, ties);
+                let left = found.among(words.iter().map(Vec::as_slice));
+                more |= found.add(name, &left);
             }
             if !more {
                 return found;
@@ -44,37 +41,31 @@ impl Functions {
     }
 
     /// True if that was not known.
-    fn add(&mut self, name: &[u8], ties: Ties) -> bool {
-        if ties.is_empty() {
-            return false;
-        }
-        let known = self.ties.entry(name.into()).or_default();
-        let before = *known;
-        known.add(ties);
-        *known != before
+    fn add(&mut self, name: &[u8], left: &Leaves) -> bool {
+        !left.is_empty() && self.left.entry(name.into()).or_default().add(left)
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ties.is_empty()
+        self.left.is_empty()
     }
 
-    fn among<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Ties {
-        let mut ties = Ties::default();
-        for found in names.filter_map(|name| self.ties.get(name)) {
-            ties.add(*found);
+    fn among<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Leaves {
+        let mut left = Leaves::default();
+        for found in names.filter_map(|name| self.left.get(name)) {
+            left.add(found);
         }
-        ties
+        left
     }
 
     /// What a text may leave behind by calling some of them: their names before a bracket, or anywhere if
     /// there is a comment, which may stand between the two.
     #[must_use]
-    pub fn called_in(&self, text: &[u8]) -> Ties {
-        let mut ties = Ties::default();
+    pub fn called_in(&self, text: &[u8]) -> Leaves {
+        let mut left = Leaves::default();
         if self.is_empty() {
-            return ties;
+            return left;
         }
         let comments =
             memchr::memmem::find(text, b"--").is_some() || memchr::memmem::find(text, b"/*").is_some();
@@ -87,51 +78,12 @@ impl Functions {
                 Some((b'"', inner)) => inner.rsplit(|byte| *byte == b'"').next().unwrap_or_default(),
                 _ => before.rsplit(|byte| !is_of_word(*byte)).next().unwrap_or_default(),
             };
-            if !name.is_empty() {
-                ties.add(self.among(std::iter::once(lower(name).as_slice())));
+            if let Some(found) = self.left.get(lower(name).as_slice()) {
+                left.add(found);
             }
         }
-        ties
+        left
     }
-}
-
-fn lower(name: &[u8]) -> Vec<u8> {
-    String::from_utf8_lossy(name).to_lowercase().into_bytes()
-}
-
-fn is_of_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || !byte.is_ascii()
-}
-
-/// Everything that looks like an identifier or is in double quotes, in lower case.
-fn words_of(text: &[u8]) -> Words {
-    let quoted = text.split(|byte| *byte == b'"');
-    let bare = text.split(|byte| !is_of_word(*byte));
-    // In quotes may be what is no word; which pieces are in quotes is not told apart.
-    let quoted = quoted.filter(|piece| piece.len() < 64 && !piece.iter().all(|byte| is_of_word(*byte)));
-    bare.chain(quoted).filter(|word| !word.is_empty()).map(lower).collect()
-}
-
-/// What a body with these words may leave behind itself. Not LOAD: whether it did cannot be asked.
-fn own_ties(words: &Words) -> Ties {
-    let has = |word: &str| words.contains(word.as_bytes());
-    let mut ties = Ties::default();
-    if words.iter().any(|word| memchr::memmem::find(word, b"advisory_lock").is_some()) {
-        ties.add(Ties::ADVISORY);
-    }
-    if (has("create") || has("into")) && (has("temp") || has("temporary") || has("pg_temp")) {
-        ties.add(Ties::TEMPORARY);
-    }
-    if has("listen") {
-        ties.add(Ties::LISTEN);
-    }
-    if has("hold") && has("declare") && has("cursor") {
-        ties.add(Ties::HELD);
-    }
-    if has("prepare") && has("as") {
-        ties.add(Ties::PREPARED);
-    }
-    ties
 }
 
 #[cfg(test)]
@@ -150,6 +102,8 @@ mod tests {
             ("follow", "BEGIN EXECUTE 'LISTEN ' || $1; END"),
             ("follow", "BEGIN EXECUTE 'DECLARE c CURSOR WITH HOLD FOR SELECT 1'; END"),
             ("circle", "SELECT circle(), follow('x')"),
+            ("enter", "SELECT set_config('app.tenant', $1, false)"),
+            ("log_in", "SELECT enter($1)"),
             ("sélect", "EXECUTE 'PREPARE p AS SELECT 1'"),
         ];
         Functions::of(&sources.map(source))
@@ -169,7 +123,7 @@ mod tests {
             ("circle", "listen, held_cursor"),
             ("sélect", "prepared"),
         ] {
-            assert_eq!(found.among([name.as_bytes()].into_iter()).to_string(), expected, "{name}");
+            assert_eq!(found.among([name.as_bytes()].into_iter()).ties.to_string(), expected, "{name}");
         }
     }
 
@@ -194,8 +148,11 @@ mod tests {
             ("((", ""),
             ("\"(", ""),
         ] {
-            assert_eq!(found.called_in(text.as_bytes()).to_string(), expected, "{text}");
+            assert_eq!(found.called_in(text.as_bytes()).ties.to_string(), expected, "{text}");
         }
+        let left = found.called_in(b"SELECT log_in('x')");
+        assert!(left.settings && left.ties.is_empty() && left.names.contains("app.tenant"), "{left:?}");
+        assert!(!found.called_in(b"SELECT take_lock(1)").settings);
         assert!(Functions::default().called_in(b"SELECT take_lock(1)").is_empty());
     }
 }

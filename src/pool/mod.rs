@@ -5,6 +5,7 @@
 //! idle connections and its waiting clients, on one thread, without locks.
 
 mod activity;
+mod bodies;
 mod catalog;
 mod classes;
 mod conn;
@@ -41,6 +42,7 @@ mod upkeep;
 mod watch;
 mod work;
 
+pub use bodies::{Leaves, left_by};
 pub use classes::ErrorClasses;
 pub use conn::{ClientId, Conn, ServerRow};
 pub(crate) use feed::is_suspicious;

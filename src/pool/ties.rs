@@ -22,6 +22,8 @@ impl Ties {
     /// All of them.
     pub const EACH: [Self; 6] =
         [Self::PREPARED, Self::LISTEN, Self::TEMPORARY, Self::ADVISORY, Self::HELD, Self::LOADED];
+    /// Those that the server can be asked for.
+    pub const ASKED: [Self; 5] = [Self::PREPARED, Self::LISTEN, Self::TEMPORARY, Self::ADVISORY, Self::HELD];
     /// Their names, in the same order.
     pub const NAMES: [&'static str; 6] =
         ["prepared", "listen", "temporary", "advisory_lock", "held_cursor", "loaded"];

@@ -1,6 +1,6 @@
-//! A client that said Terminate, or is gone with its Terminate read ahead: whether it is still
-//! there, and how long what it asked for may take. Whatever the books and the server say, it is
-//! over within a bound.
+//! A client that said Terminate, or is gone with its Terminate read ahead, or has closed its half of the
+//! connection: whether it is still there, and how long what it asked for may take. Whatever the
+//! books and the server say, it is over within a bound.
 
 use std::pin::Pin;
 use std::task::Context;
@@ -14,13 +14,18 @@ use super::end::{End, Step};
 const READING: Duration = Duration::from_secs(60);
 /// How long what was complete may run on for a client that is gone; then it is cancelled.
 const UNHEARD: Duration = Duration::from_secs(10);
+/// How long a client may hear answers that has closed its half without a Terminate: most of those are
+/// gone, and what they ran is to be cancelled.
+const HALF: Duration = Duration::from_secs(2);
 /// How much may be answered to it: a server that writes to nobody ends the session when it notices.
 const MOST_UNHEARD: usize = 64 * 1024;
 
-/// From the client's Terminate on; or from its end, if a Terminate has been read ahead by then.
+/// From the client's Terminate on; or from the end of what it says.
 #[derive(Debug)]
 pub(super) struct Leaving {
     gone: bool,
+    /// It will say nothing more, and may still read.
+    half: bool,
     /// How much of the answers nobody read.
     unheard: usize,
     /// The server has got the Terminate.
@@ -30,7 +35,7 @@ pub(super) struct Leaving {
 
 impl Default for Leaving {
     fn default() -> Self {
-        Self { gone: false, unheard: 0, passed_on: false, patience: Box::pin(sleep(READING)) }
+        Self { gone: false, half: false, unheard: 0, passed_on: false, patience: Box::pin(sleep(READING)) }
     }
 }
 
@@ -38,7 +43,21 @@ impl Leaving {
     /// It has an upstream: what it asked for begins only now. Until then `checkout_timeout` was its
     /// bound, as it is everybody's.
     pub(super) fn begins(&mut self) {
-        self.patience = Box::pin(sleep(if self.gone { UNHEARD } else { READING }));
+        self.patience = Box::pin(sleep(match (self.half, self.gone) {
+            (true, _) => HALF,
+            (_, true) => UNHEARD,
+            _ => READING,
+        }));
+    }
+
+    /// Its half is closed, without a Terminate.
+    pub(super) fn half_closed() -> Self {
+        Self { half: true, patience: Box::pin(sleep(HALF)), ..Self::default() }
+    }
+
+    /// Whether it will say nothing more, and may still read.
+    pub(super) fn is_half(&self) -> bool {
+        self.half
     }
 
     /// Throws an answer away; `None`: there is still somebody who may read it.
@@ -53,7 +72,8 @@ impl Leaving {
     /// It is gone: what it had asked for may run on for a while, and nobody reads the answers.
     pub(super) fn client_is_gone(&mut self) {
         if !std::mem::replace(&mut self.gone, true) {
-            self.patience = Box::pin(sleep(UNHEARD));
+            // Without a Terminate, nothing runs on.
+            self.patience = Box::pin(sleep(if self.half { Duration::ZERO } else { UNHEARD }));
         }
     }
 

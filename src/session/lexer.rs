@@ -18,7 +18,12 @@ pub(super) enum Token<'a> {
     Symbol(u8),
 }
 
-impl Token<'_> {
+impl<'a> Token<'a> {
+    /// What stands between single quotes or dollar signs.
+    pub(super) fn text(&self) -> Option<&'a [u8]> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
     /// Whether it is this keyword, given in lower case.
     pub(super) fn is(&self, keyword: &str) -> bool {
         matches!(self, Self::Word(word) if word.eq_ignore_ascii_case(keyword.as_bytes()))

@@ -74,7 +74,7 @@ pub(super) struct Relay {
     pub(super) to_server: BytesMut,
     /// Owed to the client.
     pub(super) to_client: BytesMut,
-    /// The client said Terminate, or is gone with its Terminate in `ahead`.
+    /// The client said Terminate, or is gone with its Terminate in `ahead`, or has closed its half.
     pub(super) leaving: Option<Box<Leaving>>,
     /// The upstream ended, the session did not, and the client has more to say or hear of it.
     pub(super) loss: Option<Box<Loss>>,
@@ -246,6 +246,9 @@ impl Relay {
                 self.pass_on(cx, &[])
             }
             Poll::Ready(Err(error)) => Step::End(End::Refused(refusal::checkout(error))),
+            Poll::Pending if self.leaving.as_ref().is_some_and(|leaving| leaving.is_half()) => {
+                self.is_overdue(cx).map_or(Step::Park, Step::End)
+            }
             Poll::Pending if self.leaving.is_some() => Step::Park,
             Poll::Pending => {
                 if matches!(self.flush_client(cx), Poll::Ready(Err(_))) || self.read_ahead(cx, scratch) {

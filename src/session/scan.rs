@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::lexer::{Lexer, Token};
-use crate::pool::Ties;
+use crate::pool::{Leaves, Ties, left_by};
 
 /// What may be other afterwards; nothing for most texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,6 +60,15 @@ impl Meaning {
         self.forgets |= other.forgets;
         self.ties.add(other.ties);
         self.unties |= other.unties;
+    }
+
+    /// What it calls leaves this behind.
+    pub(super) fn calls(&mut self, left: &Leaves) {
+        self.ties.add(left.ties);
+        self.any_setting |= left.settings;
+        let new = left.names.iter().filter(|name| !self.settings.contains(name));
+        let new: Vec<String> = new.cloned().collect();
+        self.settings.extend(new);
     }
 
     /// Nothing will be other.
@@ -193,7 +202,13 @@ impl<'a> Reader<'a> {
                 self.out.ties.add(Ties::PREPARED);
             }
             b"unlisten" | b"drop" | b"close" => self.out.unties = true,
-            b"do" | b"call" => self.out.any_setting = true,
+            b"call" => self.out.any_setting = true,
+            b"do" => {
+                self.out.any_setting = true;
+                for body in rest.iter().filter_map(|(_, token)| token.text()) {
+                    self.out.calls(&left_by(body));
+                }
+            }
             b"listen" => self.out.ties.add(Ties::LISTEN),
             b"load" => self.out.ties.add(Ties::LOADED),
             b"declare" if has(rest, "hold") && !has(rest, "without") => self.out.ties.add(Ties::HELD),

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 
 use super::end::{End, Step};
+use super::leaving::Leaving;
 use super::refusal;
 use super::relay::{Hold, Relay};
 use crate::wire::Encoder;
@@ -39,7 +40,7 @@ impl Relay {
         }
         let clear = self.flush_server(cx).is_ready();
         if !self.ahead.is_empty() {
-            // The Terminate is in here.
+            // The Terminate is in here, or what can never be whole.
             if clear
                 && !self.mine.holds_client()
                 && (self.exchange.wants_client() || !self.requests.at_boundary())
@@ -63,9 +64,10 @@ impl Relay {
     }
 
     /// The end of a client whose last requests run longer than they may.
-    fn is_overdue(&mut self, cx: &mut Context<'_>) -> Option<End> {
-        let overdue = self.leaving.as_mut().is_some_and(|leaving| leaving.is_overdue(cx));
-        overdue.then_some(End::Overdue)
+    pub(super) fn is_overdue(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        let leaving = self.leaving.as_mut()?;
+        let end = if leaving.is_half() { End::ClientLeft } else { End::Overdue };
+        leaving.is_overdue(cx).then_some(end)
     }
 
     /// Whether a Terminate is among what was read ahead.
@@ -80,12 +82,14 @@ impl Relay {
         false
     }
 
-    /// The client is gone: at once, or after what it had asked for up to its Terminate.
+    /// Nothing more comes from the client: it is gone after what it had asked for up to its
+    /// Terminate; without one, it may only have closed its half, and reads its answers.
     pub(super) fn client_left(&mut self) -> Step {
-        if !self.said_terminate() {
-            return Step::End(End::ClientLeft);
+        if self.said_terminate() {
+            self.client_is_gone();
+        } else {
+            self.leaving.get_or_insert_with(|| Box::new(Leaving::half_closed()));
         }
-        self.client_is_gone();
         Step::Again
     }
 
@@ -110,7 +114,7 @@ impl Relay {
 
     /// What comes behind a Terminate is of no use to anybody.
     fn look_for_client(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) {
-        while self.leaving.as_ref().is_some_and(|leaving| !leaving.is_gone()) {
+        while self.leaving.as_ref().is_some_and(|leaving| !leaving.is_gone() && !leaving.is_half()) {
             match self.client.poll_read(cx, scratch) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(0) | Err(_)) => self.client_is_gone(),

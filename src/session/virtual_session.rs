@@ -257,6 +257,7 @@ impl VirtualSession {
             b'E' => self.sees_execute(length, there, around),
             b'S' => self.sees_sync(conn, around),
             b'F' => {
+                self.unread();
                 self.statements.as_it_is(Kind::Call);
                 Sight::AsItIs
             }
@@ -281,7 +282,7 @@ impl VirtualSession {
             if length <= LONGEST_READ {
                 return Sight::Needs(length.saturating_add(5));
             }
-            self.doubt.anything();
+            self.unread();
             self.statements.query(&[], &Meaning::default(), &mut shelf, &mut around.before);
             return Sight::AsItIs;
         };
@@ -379,7 +380,7 @@ impl VirtualSession {
         }
         let mut shelf = shelf(house, conn);
         let found = self.statements.bind(name, &mut shelf, &mut around.before);
-        self.bind_calls(name, house);
+        let calls = self.bind_calls(name, house);
         let (meaning, other) = (found.meaning, found.other);
         if portal.is_empty() {
             // What was bound there before is gone.
@@ -394,6 +395,9 @@ impl VirtualSession {
             if meaning.any_setting {
                 parameters(rest, |value| self.doubt.candidate(value));
             }
+        }
+        if calls {
+            parameters(rest, |value| self.doubt.candidate(value));
         }
         let Some(other) = other else { return Sight::AsItIs };
         let length = length.saturating_sub(name.len()).saturating_add(other.len());

@@ -164,6 +164,85 @@ async fn a_late_cancel_costs_a_client_nothing_of_what_it_set() {
     }
 }
 
+/// Its upstream ends while the cancel is under way, sometimes before it and sometimes behind: nobody else
+/// is hit, neither on the upstream that comes in its place.
+#[tokio::test]
+async fn a_cancel_whose_upstream_is_lost_on_the_way_hits_nobody() {
+    let rounds: u64 = short_or_long(24, 300);
+    for mode in ["transaction", "session"] {
+        let stand = or_skip!(Stand::start_with(Plan { mode, pool_size: 2, ..Plan::default() }).await);
+        let admin = stand.postgres.connect().await;
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                    WHERE usename LIKE 'lh-%' AND state = 'active' AND query LIKE '%pg_sleep%'";
+        let mut innocent = stand.client().await;
+        let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+        let working = tokio::spawn(async move {
+            let mut queries = 0_u32;
+            while stopped.try_recv().is_err() {
+                let answer = innocent.query("SELECT count(*) FROM generate_series(1, 2000)").await;
+                assert_eq!(sqlstates(&answer), Vec::<String>::new(), "after {queries} queries: {answer:?}");
+                queries += 1;
+            }
+            queries
+        });
+        let (mut cancelled, mut lost) = (0, 0);
+        for round in 0..rounds {
+            let mut client = stand.client().await;
+            client.send(&query("SELECT pg_sleep(120)")).await;
+            assert!(wait_until(PATIENCE, async || sleepers(&stand).await == 1).await);
+            let (killed, ()) = tokio::join!(
+                async {
+                    tokio::time::sleep(Duration::from_micros(round % 4 * 700)).await;
+                    admin.query(kill, &[]).await
+                },
+                async {
+                    tokio::time::sleep(Duration::from_micros(round % 3 * 700)).await;
+                    client.cancel().await;
+                }
+            );
+            killed.unwrap();
+            let answer = client.until_ready().await;
+            match sqlstates(&answer).first().map(String::as_str) {
+                Some("57014") => cancelled += 1,
+                Some(_) => lost += 1,
+                None => panic!("{mode}: {answer:?}"),
+            }
+            drop(client);
+            // Those who come next have what is left, or what was opened in its place.
+            let mut next = stand.client().await;
+            assert_eq!(next.value("SELECT count(*) FROM generate_series(1, 3000)").await, "3000", "{mode}");
+            next.leave().await;
+        }
+        assert_eq!(cancelled + lost, rounds);
+        assert!(lost > 0, "{mode}: never lost");
+        stop.send(()).unwrap();
+        assert!(working.await.unwrap() > 0);
+    }
+}
+
+/// It has no upstream: there is nothing to cancel, and its request is served when its turn comes.
+#[tokio::test]
+async fn a_cancel_of_who_waits_in_the_queue_cancels_nothing() {
+    let stand = or_skip!(Stand::start_with(Plan { pool_size: 1, ..Plan::default() }).await);
+    let mut holder = stand.client().await;
+    let mut waiting = stand.client().await;
+    for _ in 0..short_or_long(5, 50) {
+        holder.query("BEGIN").await;
+        holder.send(&query("SELECT pg_sleep(0.2)")).await;
+        waiting.send(&query("SELECT 'served'")).await;
+        assert!(wait_until(PATIENCE, async || sleepers(&stand).await == 1).await);
+        for _ in 0..10 {
+            waiting.cancel().await;
+        }
+        assert_eq!(sqlstates(&holder.until_ready().await), Vec::<String>::new());
+        waiting.cancel().await;
+        assert_eq!(sqlstates(&holder.query("COMMIT").await), Vec::<String>::new());
+        let answer = waiting.until_ready().await;
+        assert_eq!(answer[1].row(), [Some("served".to_owned())], "{answer:?}");
+    }
+    assert_eq!(waiting.value("SELECT 'on'").await, "on");
+}
+
 #[tokio::test]
 async fn control_c_in_psql_cancels_its_query() {
     let stand = or_skip!(Stand::start().await);

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::support::proxy::field;
 use super::support::wait_until;
-use super::wire_client::message::{bind, execute, kinds, parse, query, sync};
+use super::wire_client::message::{bind, execute, function_call, kinds, parse, query, sync};
 use super::wire_client::{Plan, Stand, WireClient};
 use crate::or_skip;
 
@@ -355,4 +355,116 @@ async fn who_waits_in_vain_for_a_pool_that_is_pinned_is_told_by_whom() {
     one.query("UNLISTEN *").await;
     let mut plain = stand.client().await;
     assert_eq!(plain.value("SELECT 1").await, "1");
+}
+
+/// A client that runs each of these is tied by that, and nobody else meets what it left.
+async fn each_ties(stand: &Stand, console: &Client, cases: &[(&str, Vec<Vec<u8>>, &str)]) {
+    for (name, parts, by) in cases {
+        let mut client = ties_of(stand, console, name, parts, by).await;
+        let mut other = stand.client().await;
+        for _ in 0..3 {
+            for (_, _, there) in TIED {
+                assert_eq!(other.value(there).await, "0", "{name}");
+            }
+        }
+        client.query("DISCARD ALL").await;
+        becomes(stand, console, name, "").await;
+        other.leave().await;
+    }
+}
+
+#[tokio::test]
+async fn a_do_block_ties_its_client_by_what_it_does_itself() {
+    let stand = or_skip!(Stand::start_with(plan(3, "")).await);
+    let console = stand.proxy.endpoint("leasehold").connect().await;
+    let block = |body: &str| vec![query(&format!("DO $$ BEGIN {body}; END $$"))];
+    let by_protocol = |sql: &str| vec![parse("", sql), bind("", "", &[]), execute("", 0), sync()];
+    let held = "EXECUTE 'DECLARE c CURSOR WITH HOLD FOR SELECT 1'";
+    each_ties(
+        &stand,
+        &console,
+        &[
+            ("lock", block("PERFORM pg_advisory_lock(7)"), "advisory_lock"),
+            ("table", block("CREATE TEMP TABLE mine (n int)"), "temporary"),
+            ("listen", block("LISTEN news"), "listen"),
+            ("prepare", block("EXECUTE 'PREPARE p AS SELECT 1'"), "prepared"),
+            ("cursor", block(held), "held_cursor"),
+            ("quoted", vec![query("DO 'BEGIN EXECUTE ''LISTEN news''; END'")], "listen"),
+            ("nested", block("EXECUTE 'DO $d$ BEGIN LISTEN news; END $d$'"), "listen"),
+            ("protocol", by_protocol("DO $$ BEGIN PERFORM pg_advisory_lock(7); END $$"), "advisory_lock"),
+            ("nothing", block("PERFORM 1"), ""),
+            ("rolled back", vec![query("BEGIN; DO $$ BEGIN LISTEN news; END $$; ROLLBACK")], ""),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_read_counts_as_everything() {
+    let stand = or_skip!(Stand::start_with(plan(3, "")).await);
+    let console = stand.proxy.endpoint("leasehold").connect().await;
+    let long = |sql: &str| vec![query(&format!("{sql} -- {}", "x".repeat(300 * 1024)))];
+    each_ties(
+        &stand,
+        &console,
+        &[
+            ("long lock", long("SELECT pg_advisory_lock(7)"), "advisory_lock"),
+            ("long table", long("CREATE TEMP TABLE mine (n int)"), "temporary"),
+            ("long nothing", long("SELECT 1"), ""),
+            // pg_advisory_lock(bigint), abs(int)
+            ("call", vec![function_call(2880, &["7"])], "advisory_lock"),
+            ("call of nothing", vec![function_call(1251, &["-7"])], ""),
+        ],
+    )
+    .await;
+}
+
+const LOG_IN: &str = "\
+    CREATE FUNCTION enter(who text) RETURNS text LANGUAGE sql AS $f$ SELECT set_config('app.tenant', who, false) $f$; \
+    CREATE FUNCTION log_in(who text) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN PERFORM enter(who); END $f$; \
+    CREATE FUNCTION log_in_by_text(who text) RETURNS void LANGUAGE plpgsql \
+        AS $f$ BEGIN EXECUTE format('SET app.tenant = %L', who); END $f$; \
+    CREATE FUNCTION log_in_to_paris() RETURNS void LANGUAGE plpgsql \
+        AS $f$ BEGIN IF true THEN /* then */ SET TimeZone = 'Europe/Paris'; END IF; END $f$; \
+    CREATE FUNCTION put(name text, value text) RETURNS text LANGUAGE sql AS $f$ SELECT set_config(name, value, false) $f$; \
+    CREATE FUNCTION for_now(who text) RETURNS text LANGUAGE sql AS $f$ SELECT set_config('app.tenant', who, true) $f$";
+
+#[tokio::test]
+async fn a_setting_that_a_function_makes_follows_its_client_and_nobody_else() {
+    let stand = or_skip!(Stand::start_with(plan(1, "")).await);
+    let console = stand.proxy.endpoint("leasehold").connect().await;
+    stand.ask(LOG_IN).await;
+    // A new user, who knows them from its first client on.
+    rotate(&stand, &console).await;
+    let value = "SELECT coalesce(current_setting('app.tenant', true), '') || current_setting('TimeZone')";
+    let zone = stand.client().await.value("SHOW TimeZone").await;
+    let tenant = |who: &str| format!("{who}{zone}");
+    let put = "SELECT put($1, $2)";
+    let values = [Some("app.tenant"), Some("x")];
+    let cases: [(&str, Vec<Vec<u8>>, String); 11] = [
+        ("query", vec![query("SELECT enter('x')")], tenant("x")),
+        ("caller", vec![query("SELECT log_in('x')")], tenant("x")),
+        ("text", vec![query("SELECT log_in_by_text('x')")], tenant("x")),
+        ("zone", vec![query("SELECT log_in_to_paris()")], "Europe/Paris".to_owned()),
+        ("name", vec![query("SELECT put('app.tenant', 'x')")], tenant("x")),
+        ("parameter", vec![parse("", put), bind("", "", &values), execute("", 0), sync()], tenant("x")),
+        ("named", vec![parse("s", put), bind("", "s", &values), execute("", 0), sync()], tenant("x")),
+        ("do", vec![query("DO $$ BEGIN PERFORM set_config('app.tenant', 'x', false); END $$")], tenant("x")),
+        ("do set", vec![query("DO $$ BEGIN SET app.tenant = 'x'; END $$")], tenant("x")),
+        ("rolled back", vec![query("BEGIN; SELECT log_in('x'); ROLLBACK")], tenant("")),
+        ("for now", vec![query("SELECT for_now('x')")], tenant("")),
+    ];
+    for (name, parts, expected) in &cases {
+        let mut client = stand.client().await;
+        let mut other = stand.client().await;
+        client.send(&parts.concat()).await;
+        let answers = client.until_ready().await;
+        assert!(answers.iter().all(|answer| answer.kind != b'E'), "{name}: {answers:?}");
+        for _ in 0..2 {
+            assert_eq!(other.value(value).await, tenant(""), "{name}");
+            assert_eq!(client.value(value).await, *expected, "{name}");
+        }
+        client.leave().await;
+        other.leave().await;
+    }
 }

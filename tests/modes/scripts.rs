@@ -28,6 +28,7 @@ pub fn scripts() -> Vec<Script> {
     all.extend(extended());
     all.extend(super::copies::scripts());
     all.extend(stateful());
+    all.extend(super::corners::scripts());
     all
 }
 
