@@ -61,7 +61,7 @@ impl VirtualSession {
     pub(super) fn reported(&mut self, name: &str) {
         let ours = self.statements.owed.front().is_some_and(|(_, whose)| whose != Whose::Client);
         if !ours {
-            self.doubt.name(&name.to_ascii_lowercase());
+            self.doubt.reported(&name.to_ascii_lowercase());
         }
     }
 

@@ -30,6 +30,8 @@ const MOST_NAMES: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
     names: Vec<String>,
+    /// Reported by the server, nobody knows why: by the client's doing, or because its configuration changed.
+    reported: Vec<String>,
     any: bool,
     ties: Ties,
 }
@@ -37,12 +39,12 @@ pub(super) struct Doubt {
 impl Doubt {
     #[inline]
     pub(super) fn is_none(&self) -> bool {
-        self.names.is_empty() && !self.any && self.ties.is_empty()
+        self.names.is_empty() && self.reported.is_empty() && !self.any && self.ties.is_empty()
     }
 
     /// Whether this setting may be another now; its name in lower case.
     pub(super) fn is_about_setting(&self, name: &str) -> bool {
-        self.any || self.names.iter().any(|known| known == name)
+        self.any || self.asked_names().any(|known| known == name)
     }
 
     /// A text with this meaning is executed.
@@ -70,6 +72,7 @@ impl Doubt {
     /// What another doubt is about, too.
     pub(super) fn merge(&mut self, other: Self) {
         other.names.iter().for_each(|name| self.name(name));
+        other.reported.iter().for_each(|name| self.reported(name));
         self.any |= other.any;
         self.ties.add(other.ties);
     }
@@ -82,6 +85,20 @@ impl Doubt {
         if self.names.len() < MOST_NAMES && !self.names.iter().any(|known| known == name) {
             self.names.push(name.to_owned());
         }
+    }
+
+    /// The server reported this setting out of the blue; its name in lower case. It is the client's only
+    /// if the session set it.
+    pub(super) fn reported(&mut self, name: &str) {
+        if is_unlisted(name) {
+            self.name(name);
+        } else if !NEVER.contains(&name) && !self.reported.iter().any(|known| known == name) {
+            self.reported.push(name.to_owned());
+        }
+    }
+
+    fn asked_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().chain(&self.reported).map(String::as_str)
     }
 
     /// A parameter that could be the name of a setting of an extension or the application.
@@ -108,6 +125,19 @@ impl Doubt {
         for name in names {
             let name = quote_literal(name);
             parts.push(format!("SELECT {name}, pg_catalog.current_setting({name}, true)"));
+        }
+        let reported: Vec<String> = self
+            .reported
+            .iter()
+            .filter(|name| !self.any && !self.names.contains(name))
+            .map(|name| quote_literal(name))
+            .collect();
+        if !reported.is_empty() {
+            parts.push(format!(
+                "SELECT pg_catalog.lower(name), pg_catalog.current_setting(name, true) FROM pg_catalog.pg_settings \
+                 WHERE source = 'session' AND pg_catalog.lower(name) IN ({})",
+                reported.join(", ")
+            ));
         }
         if self.any {
             let never: Vec<String> = NEVER.iter().map(|name| quote_literal(name)).collect();
@@ -165,7 +195,9 @@ impl Doubt {
     ) -> (Profile, Ties) {
         let mut kept: Vec<(String, String)> = profile
             .iter()
-            .filter(|(name, _)| !self.any && !self.names.iter().any(|asked| asked.eq_ignore_ascii_case(name)))
+            .filter(|(name, _)| {
+                !self.any && !self.asked_names().any(|asked| asked.eq_ignore_ascii_case(name))
+            })
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let mut ties = Ties::default();
@@ -245,6 +277,32 @@ mod tests {
         let (after, ties) = doubt.settle(&before, &answer(&[("timezone", Some("Asia/Tokyo"))]), &[]);
         assert_eq!(after, profile(&[("app.x", "1"), ("timezone", "Asia/Tokyo")]));
         assert!(ties.is_empty());
+    }
+
+    #[test]
+    fn what_the_server_reports_is_the_clients_only_if_the_session_set_it() {
+        let before = profile(&[("TimeZone", "UTC"), ("application_name", "x")]);
+        let mut doubt = Doubt::default();
+        doubt.reported("timezone");
+        doubt.reported("timezone");
+        doubt.reported("in_hot_standby");
+        assert!(!doubt.is_none() && doubt.is_about_setting("timezone"));
+        assert_eq!(
+            doubt.question(&before),
+            "SELECT pg_catalog.lower(name), pg_catalog.current_setting(name, true) FROM pg_catalog.pg_settings \
+             WHERE source = 'session' AND pg_catalog.lower(name) IN ('timezone')"
+        );
+        // The server's configuration changed: it says nothing of the session.
+        let mut merged = Doubt::default();
+        merged.merge(doubt);
+        assert_eq!(merged.settle(&before, &[], &[]).0, profile(&[("application_name", "x")]));
+        // It is asked for once.
+        let mut doubt = Doubt::default();
+        doubt.reported("timezone");
+        doubt.name("timezone");
+        assert_eq!(doubt.question(&before).matches("timezone").count(), 2);
+        doubt.anything();
+        assert!(!doubt.question(&before).contains("IN ('timezone')"));
     }
 
     #[test]

@@ -444,3 +444,29 @@ async fn pgbench_in_each_of_its_modes_with_more_clients_than_upstreams_while_use
         load.finish().await.assert_clean();
     }
 }
+
+/// The server reports a setting with a client's answer because its configuration changed: that is not the
+/// client's doing, and does not stay with it.
+#[tokio::test]
+async fn what_the_servers_configuration_changes_is_no_setting_of_a_client() {
+    let stand = or_skip!(Stand::start_with(Plan { pool_size: 1, ..Plan::default() }).await);
+    let mut client = stand.client().await;
+    client.query("SET DateStyle = 'German'").await;
+    for (change, style) in [
+        ("ALTER SYSTEM SET IntervalStyle = 'iso_8601'", "iso_8601"),
+        ("ALTER SYSTEM RESET IntervalStyle", "postgres"),
+    ] {
+        stand.ask(change).await;
+        stand.ask("SELECT pg_reload_conf()").await;
+        let (mut seen, mut reported) = (String::new(), Vec::new());
+        let follows = wait_until(PATIENCE, async || {
+            let answer = client.query("SHOW IntervalStyle").await;
+            reported.extend(answer.iter().filter(|message| message.kind == b'S').map(Message::parameter));
+            seen = answer[1].row()[0].clone().unwrap();
+            seen == style && !reported.is_empty()
+        });
+        assert!(follows.await, "{seen} {reported:?}");
+        assert_eq!(reported, [("IntervalStyle".to_owned(), style.to_owned())]);
+    }
+    assert_eq!(client.value("SHOW DateStyle").await, "German, DMY");
+}
