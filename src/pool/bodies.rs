@@ -63,7 +63,9 @@ pub(super) fn is_of_word(byte: u8) -> bool {
 /// Everything that looks like an identifier or is in double quotes, in lower case.
 pub(super) fn words_of(text: &[u8]) -> Words {
     let quoted = text.split(|byte| *byte == b'"');
-    let bare = text.split(|byte| !is_of_word(*byte));
+    // Behind the dollar signs of a nested body may stand a word.
+    let inner = text.split(|byte| !is_of_word(*byte) || *byte == b'$');
+    let bare = text.split(|byte| !is_of_word(*byte)).chain(inner);
     // In quotes may be what is no word; which pieces are in quotes is not told apart.
     let quoted = quoted.filter(|piece| piece.len() < 64 && !piece.iter().all(|byte| is_of_word(*byte)));
     bare.chain(quoted).filter(|word| !word.is_empty()).map(lower).collect()
@@ -94,7 +96,7 @@ fn own_ties(words: &Words) -> Ties {
 /// `set_config`, and SET and RESET where a statement may begin: not those of UPDATE and ALTER.
 fn settings(body: &[u8], left: &mut Leaves) {
     let mut from = 0_usize;
-    for piece in body.split(|byte| !is_of_word(*byte)) {
+    for piece in body.split(|byte| !is_of_word(*byte) || *byte == b'$') {
         let at = from;
         let end = at.saturating_add(piece.len());
         from = end.saturating_add(1);
