@@ -71,7 +71,12 @@ fn ran(stand: &Stand, application: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_long_wait_is_told_and_a_pool_that_is_full_once_a_minute() {
-    let stand = or_skip!(Stand::start_with(plan("slow_checkout = \"300ms\"")).await);
+    let stand = or_skip!(Stand::start_with(plan("slow_checkout = \"1s\"")).await);
+    // Others may be slow on a slow machine.
+    let told = || -> Vec<Value> {
+        let lines = stand.proxy.logged("slow checkout").into_iter();
+        lines.filter(|line| field(line, "application_name") == "slow").collect()
+    };
     let holder = stand.endpoint().connect().await;
     let waiter = client(&stand, "slow").await;
     for round in 1..=2 {
@@ -79,16 +84,16 @@ async fn a_long_wait_is_told_and_a_pool_that_is_full_once_a_minute() {
         let (answer, ()) = tokio::join!(waiter.simple_query("SELECT 1"), async {
             let saturated = async || !stand.proxy.logged("pool saturated").is_empty();
             assert!(wait_until(PATIENCE, saturated).await, "{}", stand.proxy.log_text());
-            tokio::time::sleep(Duration::from_millis(600)).await;
+            tokio::time::sleep(Duration::from_millis(1300)).await;
             holder.batch_execute("COMMIT").await.unwrap();
         });
         answer.unwrap();
-        let slow = async || stand.proxy.logged("slow checkout").len() == round;
+        let slow = async || told().len() == round;
         assert!(wait_until(PATIENCE, slow).await, "{}", stand.proxy.log_text());
     }
-    for line in stand.proxy.logged("slow checkout") {
-        assert_eq!((field(&line, "application_name"), field(&line, "pool")), ("slow".into(), "app".into()));
-        assert!(field(&line, "waited").parse::<f64>().unwrap() >= 0.3, "{line}");
+    for line in told() {
+        assert_eq!(field(&line, "pool"), "app");
+        assert!(field(&line, "waited").parse::<f64>().unwrap() >= 1.0, "{line}");
     }
     let full = stand.proxy.logged("pool saturated");
     let [line] = &full[..] else { panic!("{full:?}") };
@@ -99,7 +104,7 @@ async fn a_long_wait_is_told_and_a_pool_that_is_full_once_a_minute() {
     );
     // Nothing of this is told of a client that is served at once.
     waiter.simple_query("SELECT 1").await.unwrap();
-    assert_eq!(stand.proxy.logged("slow checkout").len(), 2);
+    assert_eq!(told().len(), 2);
     assert!(ran(&stand, "slow").is_empty(), "nobody asked for an audit");
 }
 
