@@ -164,7 +164,10 @@ impl<U> Owed<U> {
         self.skip_copy_ends();
         let Some(front) = self.entries.front() else { return Verdict::Pass };
         match (front.whose, answer) {
-            (Whose::Client | Whose::MadeUp, _) | (_, b'A') | (Whose::Restore, b'S') => Verdict::Pass,
+            // A question sets nothing: what is reported with its answer is news of the server's.
+            (Whose::Client | Whose::MadeUp, _) | (_, b'A') | (Whose::Restore | Whose::Question, b'S') => {
+                Verdict::Pass
+            }
             (Whose::Ours, b'1' | b'3' | b'Z') | (Whose::Again, b'Z') => Verdict::Swallow,
             (Whose::Ours | Whose::Again, _) => Verdict::Pass,
             (Whose::Question, b'D') => Verdict::Read,

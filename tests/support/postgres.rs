@@ -106,19 +106,29 @@ impl Postgres {
             directory,
         };
         standby.own(standby.directory.path());
-        let mut command = standby.as_owner("pg_basebackup");
-        command.arg("-D").arg(standby.data()).args(["-R", "-X", "stream", "-c", "fast", "--no-sync"]);
-        command.arg("-d").arg(format!(
-            "host={} port={} user=postgres password={PASSWORD} application_name=standby",
-            self.directory.path().display(),
-            self.port()
-        ));
-        Program::run(command, PATIENCE).await.success();
+        // By the low-level API (PostgreSQL manual, 25.3.3): not every build of the server has pg_basebackup.
+        let session = self.connect().await;
+        session.execute("SELECT pg_backup_start('standby', true)", &[]).await.unwrap();
+        let mut command = Command::new("cp");
+        if let Some(owner) = self.owner {
+            command.uid(owner.uid).gid(owner.gid);
+        }
+        command.arg("-a").arg(self.data()).arg(standby.data());
+        // A file that goes while it is copied is none that matters.
+        Program::run(command, PATIENCE).await;
+        let label = "SELECT labelfile FROM pg_backup_stop(false)";
+        let label: String = session.query_one(label, &[]).await.unwrap().get(0);
+        let _ = fs::remove_file(standby.data().join("postmaster.pid"));
+        standby.write("backup_label", &label);
+        standby.write("standby.signal", "");
         // The last setting of a name wins.
         let conf = fs::read_to_string(standby.data().join("postgresql.conf")).unwrap();
         let own = format!(
-            "unix_socket_directories = '{}'\nhot_standby_feedback = on\n",
-            standby.directory.path().display()
+            "unix_socket_directories = '{}'\nhot_standby_feedback = on\nprimary_conninfo = 'host={} port={} \
+             user=postgres password={PASSWORD} application_name=standby'\n",
+            standby.directory.path().display(),
+            self.directory.path().display(),
+            self.port()
         );
         standby.write("postgresql.conf", &(conf + "\n" + &own));
         let mut standby = standby;
