@@ -16,7 +16,7 @@ find_program() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" || true; }
 
 need() { # PROGRAM...
   local program
-  for program in "$leasehold" "$pgbin/initdb" "$pgbin/pgbench" "$@"; do
+  for program in "$@"; do
     [ -x "$program" ] || die "$program is missing: cargo build --release; scripts/install-deps --bench"
   done
 }
@@ -46,11 +46,14 @@ finish() {
   rm -rf "$dir"
 }
 
-# $port: one of loopback that nobody listens on, below those that outgoing connections get.
+# $port: one of loopback that nobody listens on and that was not given before, below those that outgoing connections get.
+given=' '
 free_port() {
   local _
   for _ in $(seq 100); do
     port=$((20000 + RANDOM % 10000))
+    case $given in *" $port "*) continue ;; esac
+    given="$given$port "
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 0
   done
   die "no free port"
