@@ -38,9 +38,9 @@ circumstances() {
     [ -z "$bouncer_version" ] || echo ", PgBouncer $bouncer_version")$haproxy_version and"
   echo "$("$pgbin/postgres" --version | sed 's/ (Debian.*//; s/postgres (PostgreSQL)/PostgreSQL/') on $(nproc) cores ($(
     awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)), Linux $(uname -r). Rounds: $rounds of $seconds s for each case and subject."
-  awk -v load="$load_average" -v cores="$(nproc)" 'BEGIN {
+  awk -v average="$load_average" -v cores="$(nproc)" 'BEGIN {
     busy = ": **other work ran beside it, the numbers are not to be relied on**."
-    print "Load average when the rounds began: " load (load > cores / 2 ? busy : ".") }'
+    print "Load average when the rounds began: " average (average > cores / 2 ? busy : ".") }'
   [ -n "$strace" ] || echo "System calls were not measured: there is no strace here, or it may not attach."
   if [ -n "$bouncer_version" ] && [ -z "$bouncer_prepares" ]; then
     echo "PgBouncer $bouncer_version has no prepared statements in transaction mode: its rows of \`prepared\` are in session mode, with a server"
@@ -59,14 +59,14 @@ HEAD
   for name in $names; do
     read_case "$name"
     for subject in $subjects; do
-      awk -F '\t' -v case="$name" -v title="$title" -v subject="$subject" '
+      awk -F '\t' -v row="$name" -v title="$title" -v subject="$subject" '
         function number(text, form) { return text == "" || text == "–" ? "–" : sprintf(form, text) }
         function cell(metric, form) { return " " number(value[metric], form) " | " number(ratio[metric], "%.2f") " |" }
-        $1 == case && $2 == subject { value[$3] = $4; ratio[$3] = $5; any = 1 }
+        $1 == row && $2 == subject { value[$3] = $4; ratio[$3] = $5; any = 1 }
         END {
           if (!any) exit
           print "| " title " | " subject " |" cell("tps", "%.0f") cell("cpu", "%.1f") cell("calls", "%.1f") \
-            cell("p50", "%.0f") cell("p99", "%.0f") cell("memory", case ~ /^idle/ ? "%.1f" : "%.0f")
+            cell("p50", "%.0f") cell("p99", "%.0f") cell("memory", row ~ /^idle/ ? "%.1f" : "%.0f")
         }' "$1"
     done
   done
