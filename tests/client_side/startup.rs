@@ -230,17 +230,18 @@ async fn a_database_that_comes_later_is_there_for_the_first_client_that_asks() {
     let said = "database \"later\" does not exist";
     assert_eq!((refused.severity.as_str(), refused.sqlstate.as_str()), ("FATAL", "3D000"), "{refused:?}");
     assert!(refused.text.contains(said), "{refused:?}");
-    // Tries of its own would come ever more rarely; those of clients at most once a second.
+    // Those of clients come at most once a second, beside some of its own, which become ever more rare.
     let told = || proxy.log_text().lines().filter(|line| line.contains("does not exist")).count();
     let (before, began) = (told(), Instant::now());
-    for _ in 0..4 {
+    let mut clients = 0;
+    while began.elapsed() < Duration::from_secs(4) {
         assert_eq!(connect().await.err().unwrap().sqlstate, "3D000");
+        clients += 1;
     }
     let (tries, seconds) = (told() - before, began.elapsed().as_secs());
-    assert!(
-        seconds >= 2 && (3..=seconds + 2).contains(&u64::try_from(tries).unwrap()),
-        "{tries} tries in {seconds} s"
-    );
+    // Each client waits for a try: if they came as often as clients do, there would be hundreds.
+    let most = usize::try_from(seconds).unwrap() + 8;
+    assert!((3..=most).contains(&tries), "{tries} tries for {clients} clients in {seconds} s");
     postgres.execute("postgres", "CREATE DATABASE later").await;
     let mut client = connect().await.unwrap();
     assert_eq!(client.value("SELECT current_database()").await, "later");
