@@ -48,6 +48,14 @@ impl Moment {
     }
 }
 
+/// The time for which this thread has had a core so far (`CLOCK_THREAD_CPUTIME_ID`).
+#[must_use]
+pub fn thread_time() -> Duration {
+    let t = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(t.tv_nsec).unwrap_or(0))
+}
+
 impl Add<Duration> for Moment {
     type Output = Self;
 

@@ -83,7 +83,11 @@ fn config(admin_url: &str, port: u16) -> (NamedTempFile, String) {
             admin.path().display()
         )
     };
-    let config = format!("threads = 2\n{}{}", database("app", "transaction"), database("Reports", "session"));
+    let config = format!(
+        "threads = 2\nthread_busy = 0\n{}{}",
+        database("app", "transaction"),
+        database("Reports", "session")
+    );
     (admin, config)
 }
 

@@ -124,7 +124,7 @@ impl House {
         let creation =
             r#"CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"#;
         format!(
-            "threads = 2\n{}[databases.app]\nhost = \"127.0.0.1\"\nport = {}\ndbname = \"postgres\"\n\
+            "threads = 2\nthread_busy = 0\n{}[databases.app]\nhost = \"127.0.0.1\"\nport = {}\ndbname = \"postgres\"\n\
              sslmode = \"disable\"\npool_size = 4\n[databases.app.credentials]\nsource = \"local\"\n\
              admin_url_file = {:?}\ncreation_statements = [{creation:?}]\ndefault_ttl = \"10m\"\n",
             self.http.section(),

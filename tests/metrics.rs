@@ -62,7 +62,7 @@ impl House {
         let creation =
             r#"CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"#;
         let config = format!(
-            "threads = 2\n[http]\nlisten = \"127.0.0.1:{}\"\n[databases.{database:?}]\nhost = \"127.0.0.1\"\n\
+            "threads = 2\nthread_busy = 0\n[http]\nlisten = \"127.0.0.1:{}\"\n[databases.{database:?}]\nhost = \"127.0.0.1\"\n\
              port = {}\ndbname = \"postgres\"\nsslmode = \"disable\"\npool_size = 3\n\
              checkout_timeout = \"2s\"\n[databases.{database:?}.credentials]\nsource = \"local\"\n\
              admin_url_file = {file:?}\ncreation_statements = [{creation:?}]\ndefault_ttl = \"10m\"\n",

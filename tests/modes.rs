@@ -14,6 +14,8 @@ mod corners;
 mod differential;
 #[path = "modes/habits.rs"]
 mod habits;
+#[path = "modes/moving.rs"]
+mod moving;
 #[path = "modes/pins.rs"]
 mod pins;
 #[path = "modes/random.rs"]

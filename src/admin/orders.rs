@@ -17,6 +17,9 @@ use crate::credentials::{GenerationId, Keeper};
 use crate::pool::{ClientId, Pool};
 use crate::session::ClientPort;
 
+/// How often the shards are asked for a client to end.
+const KILLS: usize = 3;
+
 /// One database, as commands reach it.
 #[derive(Debug, Clone)]
 pub struct Managed {
@@ -133,12 +136,15 @@ impl Orders {
     }
 
     pub(super) async fn kill(&self, client: u64) -> Result<(), Box<ErrorInfo>> {
-        let told = join_all(self.clients.iter().map(|port| port.kill(ClientId(client)))).await;
-        if !told.contains(&true) {
-            return Err(Box::new(refusal::no_such_client(client)));
+        // A client that goes from one thread to another is on neither for a moment.
+        for _ in 0..KILLS {
+            let told = join_all(self.clients.iter().map(|port| port.kill(ClientId(client)))).await;
+            if told.contains(&true) {
+                info!(client, "session ended at the console");
+                return Ok(());
+            }
         }
-        info!(client, "session ended at the console");
-        Ok(())
+        Err(Box::new(refusal::no_such_client(client)))
     }
 
     /// The end comes once who asked has its answer: [`Orders::leave_if_asked`].

@@ -24,7 +24,7 @@ use crate::credentials::{
 use crate::http::{BoundHttp, HttpError, HttpServer};
 use crate::net::TlsError;
 use crate::pool::{Pool, PoolCounts, PoolGroup, PoolMode, PoolSettings, ShardPort};
-use crate::session::{Accepting, ClientPort, Crowd, ListenError, Listeners, ShardPlan};
+use crate::session::{Accepting, ClientPort, Crowd, Doors, ListenError, Listeners, ShardPlan};
 use crate::snapshot::{Depth, Watched, WatchedDatabase};
 
 /// The pool counts shards in the bits of one word.
@@ -126,10 +126,11 @@ impl Proxy {
 
         let crowd = Crowd::new(settings.listen.clone(), threads);
         let cancels = Cancels::new(shards.clone());
+        let doors = Arc::new(Doors::new(threads));
         let (console_port, console_clients) = mpsc::unbounded_channel();
         let (data, clients) = start_threads(words, |index, words| {
             let (pools, crowd, cancels) = (shared.clone(), crowd.clone(), cancels.clone());
-            ShardPlan::new(index, pools, crowd, cancels, console_port.clone(), words)
+            ShardPlan::new(index, pools, crowd, cancels, console_port.clone(), doors.clone(), words)
         })?;
 
         let (databases, keepers) = start_keepers(issuers, &settings.rotation);

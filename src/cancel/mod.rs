@@ -84,6 +84,14 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// From now on the client is found on another shard.
+    pub fn moves(&self, shard: usize) {
+        let mut keys = self.cancels.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = keys.get_mut(&self.key) {
+            route.shard = shard;
+        }
+    }
+
     /// What BackendKeyData carries.
     #[must_use]
     pub fn key(&self) -> &CancelKey {

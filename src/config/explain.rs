@@ -54,8 +54,17 @@ fn general(report: &mut Report<'_>, host: &dyn Host) {
     report.item(
         "threads",
         threads,
-        format!("{threads} data threads share all clients; this host has {cores} cores{surplus}."),
+        format!("Up to {threads} data threads share all clients; this host has {cores} cores{surplus}."),
     );
+    let busy = settings.listen.thread_busy;
+    let said = match (busy, threads) {
+        (_, 1) => "There is one data thread for all clients.".to_owned(),
+        (0, _) => "Clients are spread evenly over the threads from the start.".to_owned(),
+        _ => format!(
+            "A thread that uses {busy} % of its core is busy: clients go to the next, and back later."
+        ),
+    };
+    report.item("thread_busy", busy, said);
     let shutdown = span(settings.shutdown_timeout);
     report.item(
         "shutdown_timeout",

@@ -29,7 +29,14 @@ pub const KEYS: &[Key] = &[
         "threads",
         "number",
         "cores, at most 4",
-        "Data threads; each owns a share of the clients and of every pool.",
+        "The most data threads; each owns a share of the clients and of every pool.",
+    ),
+    key(
+        "thread_busy",
+        "number",
+        "70",
+        "Percent of a core at which a data thread is busy, and clients go to the next one, and back once \
+         fewer threads would do; 0: clients are spread evenly from the start.",
     ),
     key(
         "shutdown_timeout",

@@ -47,6 +47,7 @@ pub(super) fn read(section: &Section<'_>, findings: &mut Findings) -> ListenSett
         unix_dir,
         unix_port,
         unix_mode: read_mode(section, findings).unwrap_or(0o600),
+        thread_busy: 0,
         tell: TellSettings::default(),
         max_clients: section.count("max_clients", findings).unwrap_or(10_000),
         startup_timeout: section.some_time("startup_timeout", findings).unwrap_or(Duration::from_secs(10)),

@@ -100,9 +100,11 @@ fn read(root: &Section<'_>, lookup: &dyn Fn(&str) -> Option<String>, findings: &
     let state_dir = read_state_dir(root, lookup, findings);
     let environment =
         if uses_vault { read_vault_environment(lookup, findings) } else { VaultEnvironment::default() };
+    let thread_busy = root.whole("thread_busy", 0, 100, findings);
+    let thread_busy = thread_busy.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(THREAD_BUSY);
     let (log, tell) = log::read(&root.below("log"), findings);
     Settings {
-        listen: ListenSettings { tell, ..listen::read(&root.below("listen"), findings) },
+        listen: ListenSettings { tell, thread_busy, ..listen::read(&root.below("listen"), findings) },
         console: console::read(&root.below("console"), findings),
         http: http::read(&root.below("http"), findings),
         vault: vault::read(&root.below("vault"), &environment, state_dir.as_deref(), uses_vault, findings),
@@ -148,6 +150,9 @@ fn read_vault_environment(
         VaultEnvironment::default()
     })
 }
+
+/// A second thread that is half idle costs more than it gives: percent of a core.
+const THREAD_BUSY: u32 = 70;
 
 /// One data thread per core, at most four.
 fn default_threads() -> usize {

@@ -63,6 +63,7 @@ fn defaults_are_those_of_the_manual() {
 fn every_rule_is_told_with_the_key_and_what_to_do() {
     let cases: &[(&str, &str)] = &[
         ("threads = 0", "`threads` is 0, which is too small | the least is 1"),
+        ("thread_busy = 101", "`thread_busy` is 101, which is too large | the most is 100"),
         ("threads = \"two\"", "`threads` must be a whole number, not a string | write it without quotes"),
         (
             "shutdown_timeout = 5",
@@ -460,7 +461,7 @@ fn what_a_configuration_means_is_said_in_sentences() {
     let loaded = parsed(&format!("threads = 2\n{LOCAL}"), &[]).unwrap();
     let text = explain(&loaded, &SmallHost);
     for sentence in [
-        "threads = 2   (f.toml:1)\n    2 data threads share all clients; this host has 1 cores; more threads than cores only cost.",
+        "threads = 2   (f.toml:1)\n    Up to 2 data threads share all clients; this host has 1 cores; more threads than cores only cost.",
         "Users live 1h, replaced after about 42m (39m to 45m).",
         "The server's Unix socket is /run/postgresql/.s.PGSQL.5432.",
         "That can take 10104 open files, and this host allows 1024",
@@ -473,6 +474,7 @@ fn what_a_configuration_means_is_said_in_sentences() {
     // The console shows the same keys and values, and nothing of a secret either.
     let mut expected = ShownSettings::default();
     expected.add("threads", loaded.settings.threads.to_string(), true, false);
+    expected.add("thread_busy", "70".into(), true, false);
     expected.add("shutdown_timeout", "25s".into(), true, false);
     let (shown, expected) = (format!("{:?}", loaded.settings.shown), format!("{expected:?}"));
     assert!(shown.starts_with(expected.trim_end_matches("] }")), "{shown}");

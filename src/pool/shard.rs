@@ -32,6 +32,12 @@ impl PoolShard {
         self.pools.iter().find(|local| local.pool().settings().name == name)
     }
 
+    /// The pool of this number.
+    #[must_use]
+    pub fn by_index(&self, index: usize) -> Option<&Rc<LocalPool>> {
+        self.pools.get(index)
+    }
+
     /// The names that clients may ask for.
     #[must_use]
     pub fn names(&self) -> Vec<String> {

@@ -10,18 +10,20 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
+use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::crowd::Seat;
 use super::end::End;
 use super::greeting::{Greeting, GreetingError, read_greeting};
-use super::port::ConsoleClient;
+use super::port::{ClientMessage, ConsoleClient};
 use super::profiles::overlay;
 use super::refusal;
 use super::relay::Relay;
 use super::roll::{ClientCell, ClientState};
 use super::shard::{Joined, Shard};
+use super::traveller::{Traveller, Who};
 use crate::cancel::Registration;
 use crate::net::Stream;
 use crate::pool::{ClientId, Conn, LocalPool, PoolMode, Profile};
@@ -41,7 +43,7 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 /// What only the login needs lives in a box of its own and is gone when the
 /// relay runs: an idle client should cost little.
 pub(super) async fn serve(shard: Rc<Shard>, stream: Stream, address: Option<SocketAddr>, seat: Seat) {
-    let mut admitted = match Box::pin(greet(shard, stream, address, seat)).await {
+    let admitted = match Box::pin(greet(shard, stream, address, seat)).await {
         Ok(admitted) => admitted,
         Err(Away::Silent) => return,
         Err(Away::Served(stream)) => return Box::pin(say(stream, Vec::new())).await,
@@ -50,17 +52,61 @@ pub(super) async fn serve(shard: Rc<Shard>, stream: Stream, address: Option<Sock
             return Box::pin(say(stream, fields.encode())).await;
         }
     };
+    run(admitted).await;
+}
+
+/// A client that another shard sent, until it goes.
+pub(super) async fn arrive(shard: Rc<Shard>, traveller: Box<Traveller>) {
+    // Nobody hears of a client whose socket no runtime takes, as of one that came in.
+    let Some(admitted) = settle(shard, *traveller).await else { return };
+    run(admitted).await;
+}
+
+async fn run(mut admitted: Admitted) {
     let end = poll_fn(|cx| admitted.relay.poll_run(cx)).await;
     debug!(client = admitted.seat.id.0, end = %end, "client out");
-    Box::pin(goodbye(admitted.relay, end)).await;
+    match end {
+        End::Moves(shard) => depart(admitted, shard),
+        end => Box::pin(goodbye(admitted.relay, end)).await,
+    }
+}
+
+/// Sends a client to another shard; if that has ended, it stays.
+fn depart(admitted: Admitted, to: usize) {
+    let Admitted { relay, mut seat, joined, key } = admitted;
+    let (here, who) = (relay.shard.clone(), Who::of(&joined.cell));
+    let (stream, local, mine) = relay.depart();
+    let Ok(stream) = stream.detach() else { return };
+    drop(joined);
+    seat.moves(to);
+    key.moves(to);
+    let traveller = Box::new(Traveller { stream, who, pool: local.pool().index(), mine, seat, key });
+    if let Err(ClientMessage::Arrive(mut traveller)) = here.doors.bring(to, ClientMessage::Arrive(traveller))
+    {
+        traveller.seat.moves(here.index);
+        traveller.key.moves(here.index);
+        spawn_local(arrive(here, traveller));
+    }
+}
+
+async fn settle(shard: Rc<Shard>, traveller: Traveller) -> Option<Admitted> {
+    let Traveller { stream, who, pool, mine, seat, key } = traveller;
+    let stream = stream.attach().ok()?;
+    let local = shard.pools.by_index(pool)?.clone();
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let joined = shard.join(who.settles(waker));
+    let cell = joined.cell.clone();
+    let mut relay = Relay::new(shard, local, cell, stream, mine.startup.clone(), BytesMut::new());
+    relay.goes_on(mine);
+    Some(Admitted { relay, seat, joined, key })
 }
 
 /// A client that is logged in, with what must be given back when it goes.
 struct Admitted {
     relay: Relay,
     seat: Seat,
-    _joined: Joined,
-    _key: Registration,
+    joined: Joined,
+    key: Registration,
 }
 
 /// A client that is not logged in.
@@ -170,7 +216,7 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
     if let Some(conn) = prepared.conn {
         relay.hold(conn);
     }
-    Ok(Admitted { relay, seat, _joined: joined, _key: key })
+    Ok(Admitted { relay, seat, joined, key })
 }
 
 /// Without a user because the server said no, it is asked once more; what it says.
@@ -366,7 +412,7 @@ fn console(shard: &Rc<Shard>, stream: Stream, hello: Hello, seat: &Seat) {
 /// Leaves nothing of the session on its upstream, and says why to a client that is still there.
 async fn goodbye(relay: Relay, end: End) {
     let said = match end {
-        End::ClientLeft | End::Terminated | End::Overdue | End::Said => None,
+        End::ClientLeft | End::Terminated | End::Overdue | End::Said | End::Moves(_) => None,
         End::Refused(fields) => Some(fields),
     };
     let (stream, unsent, at_boundary) = relay.part();

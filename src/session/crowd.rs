@@ -1,8 +1,9 @@
 //! How many clients there are, and where.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::balance::place;
 use super::listen_settings::ListenSettings;
 use super::texts::Texts;
 use super::told::{AtomicTell, TellSettings};
@@ -16,6 +17,8 @@ pub struct Crowd {
     tell: AtomicTell,
     total: AtomicUsize,
     by_shard: Vec<AtomicUsize>,
+    /// What each shard uses of its core, in thousandths.
+    shares: Vec<AtomicU32>,
     next: AtomicU64,
     texts: Texts,
 }
@@ -31,14 +34,39 @@ impl Crowd {
             settings,
             total: AtomicUsize::new(0),
             by_shard,
+            shares: (0..shards).map(|_| AtomicU32::new(0)).collect(),
             next: AtomicU64::new(1),
             texts: Texts::default(),
         })
     }
 
+    /// The shard for a new client.
+    pub(super) fn place(&self) -> usize {
+        match self.busy() {
+            Some(busy) => place(&self.shares(), busy),
+            None => self.least_loaded(),
+        }
+    }
+
+    /// From which share of its core on a shard is busy, in thousandths; `None`: no matter what,
+    /// clients are spread evenly and stay.
+    pub(super) fn busy(&self) -> Option<u32> {
+        (self.settings.thread_busy > 0).then(|| self.settings.thread_busy.saturating_mul(10))
+    }
+
+    /// What each shard used of its core when it looked last.
+    pub(super) fn shares(&self) -> Vec<u32> {
+        self.shares.iter().map(|share| share.load(Ordering::Relaxed)).collect()
+    }
+
+    pub(super) fn uses(&self, shard: usize, share: u32) {
+        if let Some(place) = self.shares.get(shard) {
+            place.store(share, Ordering::Relaxed);
+        }
+    }
+
     /// The shard with the fewest clients.
-    #[must_use]
-    pub fn least_loaded(&self) -> usize {
+    fn least_loaded(&self) -> usize {
         let loads = self.by_shard.iter().map(|load| load.load(Ordering::Relaxed));
         loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(shard, _)| shard)
     }
@@ -91,6 +119,20 @@ pub(super) struct Seat {
     crowd: Arc<Crowd>,
     shard: usize,
     pub(super) id: ClientId,
+}
+
+impl Seat {
+    /// The client goes to another shard.
+    pub(super) fn moves(&mut self, shard: usize) {
+        let load = |shard: usize| self.crowd.by_shard.get(shard);
+        load(self.shard).into_iter().for_each(|load| {
+            load.fetch_sub(1, Ordering::Relaxed);
+        });
+        load(shard).into_iter().for_each(|load| {
+            load.fetch_add(1, Ordering::Relaxed);
+        });
+        self.shard = shard;
+    }
 }
 
 impl Drop for Seat {

@@ -24,6 +24,8 @@ pub(super) enum End {
     Overdue,
     /// The server's own last word has been passed on.
     Said,
+    /// It goes on, on another shard.
+    Moves(usize),
     /// We have a last word.
     Refused(ErrorFields),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for End {
             Self::Terminated => f.write_str("terminated"),
             Self::Overdue => f.write_str("overdue"),
             Self::Said => f.write_str("server_ended"),
+            Self::Moves(shard) => write!(f, "moves to {shard}"),
             Self::Refused(fields) => write!(f, "{} {}", fields.sqlstate, fields.message),
         }
     }

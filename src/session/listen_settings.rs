@@ -24,6 +24,8 @@ pub struct ListenSettings {
     /// How much text of prepared statements all clients of transaction mode together may have, in
     /// bytes; one client a sixteenth of it.
     pub max_prepared_bytes: usize,
+    /// How much of a core makes a data thread busy, in percent; 0: clients are spread evenly.
+    pub thread_busy: u32,
     /// What is told of clients.
     pub tell: TellSettings,
 }

@@ -1,7 +1,7 @@
 //! Where clients come in: TCP on loopback and a Unix socket.
 //!
 //! The acceptor never registers a client's socket itself: it is handed, as it
-//! came from the kernel, to the least loaded shard.
+//! came from the kernel, to the first shard that is not busy.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -153,7 +153,7 @@ impl Accepting {
             while !stopped.load(Ordering::Acquire) {
                 match accept() {
                     Ok((Ok(stream), address)) => {
-                        if let Some(port) = ports.get(crowd.least_loaded()) {
+                        if let Some(port) = ports.get(crowd.place()) {
                             port.accept(stream, address);
                         }
                     }

@@ -2,10 +2,12 @@
 
 mod again;
 mod answers;
+mod balance;
 mod by_name;
 mod calls;
 mod client;
 mod crowd;
+mod doors;
 mod downward;
 mod end;
 mod exchange;
@@ -32,15 +34,18 @@ mod roll;
 mod scan;
 mod settings;
 mod shard;
+mod shelf;
 mod statements;
 mod terminate;
 mod texts;
 mod told;
+mod traveller;
 mod undo;
 mod upward;
 mod virtual_session;
 
 pub use crowd::Crowd;
+pub use doors::Doors;
 pub use listen_settings::ListenSettings;
 pub use listener::{Accepting, ListenError, Listeners};
 pub use plan::ShardPlan;

@@ -4,10 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 
 use super::client;
 use super::crowd::Crowd;
+use super::doors::Doors;
 use super::port::{ClientMessage, ClientPort, ConsoleClient};
 use super::shard::Shard;
 use crate::cancel::Cancels;
@@ -21,6 +22,7 @@ pub struct ShardPlan {
     crowd: Arc<Crowd>,
     cancels: Arc<Cancels>,
     console: mpsc::UnboundedSender<ConsoleClient>,
+    doors: Arc<Doors>,
     words: mpsc::UnboundedReceiver<ShardMessage>,
     clients: mpsc::UnboundedReceiver<ClientMessage>,
 }
@@ -34,19 +36,21 @@ impl ShardPlan {
         crowd: Arc<Crowd>,
         cancels: Arc<Cancels>,
         console: mpsc::UnboundedSender<ConsoleClient>,
+        doors: Arc<Doors>,
         words: mpsc::UnboundedReceiver<ShardMessage>,
     ) -> (Self, ClientPort) {
         let (port, clients) = ClientPort::new(crowd.clone());
-        (Self { index, pools, crowd, cancels, console, words, clients }, port)
+        doors.set(index, port.door());
+        (Self { index, pools, crowd, cancels, console, doors, words, clients }, port)
     }
 
     /// Serves clients until every port is gone, or until it was told to stop and
     /// nobody is left. Must run on a `LocalRuntime` or `LocalSet`.
     pub async fn run(self) {
         let pools = PoolShard::new(&self.pools, self.index);
-        let shard = Shard::new(self.index, pools.clone(), self.crowd, self.cancels, self.console);
+        let shard = Shard::new(self.index, pools.clone(), self.crowd, self.cancels, self.console, self.doors);
         let listening = spawn_local(pools.clone().listen(self.words));
-        let looking = spawn_local(shard.clone().look_after_idle());
+        let looking = spawn_local(shard.clone().look_after());
         admit(&shard, self.clients).await;
         shard.emptied().await;
         looking.abort();
@@ -67,7 +71,22 @@ async fn admit(shard: &Rc<Shard>, mut messages: mpsc::UnboundedReceiver<ClientMe
                     spawn_local(client::serve(shard.clone(), stream, address, seat));
                 }
             }
-            ClientMessage::Stop => return shard.stop(),
+            ClientMessage::Arrive(traveller) => {
+                spawn_local(client::arrive(shard.clone(), traveller));
+            }
+            ClientMessage::Stop => {
+                shard.stop();
+                // Who was on its way here is told, too; nobody else comes.
+                messages.close();
+                while let Ok(message) = messages.try_recv() {
+                    if let ClientMessage::Arrive(traveller) = message {
+                        spawn_local(client::arrive(shard.clone(), traveller));
+                    }
+                }
+                // They are on the list before it is looked whether anybody is.
+                yield_now().await;
+                return;
+            }
             ClientMessage::Kill { client, reply } => {
                 let _ = reply.send(shard.kill(client));
             }

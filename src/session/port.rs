@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::crowd::Crowd;
 use super::roll::{ClientCounts, ClientRow};
+use super::traveller::Traveller;
 use crate::cancel::Registration;
 use crate::net::Detached;
 use crate::pool::ClientId;
@@ -14,11 +15,23 @@ use crate::wire::{ProtocolVersion, StartupParams};
 
 #[derive(Debug)]
 pub(super) enum ClientMessage {
-    Accept { stream: Detached, address: Option<SocketAddr> },
+    Accept {
+        stream: Detached,
+        address: Option<SocketAddr>,
+    },
+    /// From another shard.
+    Arrive(Box<Traveller>),
     Stop,
-    Kill { client: ClientId, reply: oneshot::Sender<bool> },
-    Snapshot { reply: oneshot::Sender<Vec<ClientRow>> },
-    Counts { reply: oneshot::Sender<Vec<ClientCounts>> },
+    Kill {
+        client: ClientId,
+        reply: oneshot::Sender<bool>,
+    },
+    Snapshot {
+        reply: oneshot::Sender<Vec<ClientRow>>,
+    },
+    Counts {
+        reply: oneshot::Sender<Vec<ClientCounts>>,
+    },
 }
 
 /// Where clients are brought to a shard.
@@ -33,6 +46,11 @@ impl ClientPort {
     pub(super) fn new(crowd: Arc<Crowd>) -> (Self, mpsc::UnboundedReceiver<ClientMessage>) {
         let (messages, inbox) = mpsc::unbounded_channel();
         (Self { messages, crowd }, inbox)
+    }
+
+    /// The way in for those who come from other shards.
+    pub(super) fn door(&self) -> mpsc::WeakUnboundedSender<ClientMessage> {
+        self.messages.downgrade()
     }
 
     pub(super) fn accept(&self, stream: Detached, address: Option<SocketAddr>) {

@@ -189,6 +189,11 @@ impl Relay {
         if self.loss.is_some() {
             return self.poll_loss(cx, scratch);
         }
+        if self.may_move()
+            && let Some(shard) = self.shard.sends_away()
+        {
+            return Step::End(End::Moves(shard));
+        }
         // Bytes that were read ahead count once they hold what can be passed on.
         let fresh = if self.ahead.len() >= self.needed {
             0
@@ -233,6 +238,12 @@ impl Relay {
                 Step::Again
             }
         }
+    }
+
+    /// Without an upstream, and with nothing under way.
+    #[inline]
+    fn may_move(&self) -> bool {
+        !self.session_mode && self.ahead.is_empty() && self.leaving.is_none() && !self.reopens
     }
 
     fn poll_waiting(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
@@ -422,6 +433,18 @@ impl Relay {
         } else {
             self.local.give_back(conn);
         }
+    }
+
+    /// Takes a session apart that goes on elsewhere: the client's stream, and what it believes it has.
+    pub(super) fn depart(self) -> (Stream, Rc<LocalPool>, VirtualSession) {
+        (self.client, self.local, self.mine)
+    }
+
+    /// A session that comes from another thread goes on.
+    pub(super) fn goes_on(&mut self, mut mine: VirtualSession) {
+        mine.startup = self.shard.profiles.shared(&mine.startup);
+        mine.profile = self.shard.profiles.shared(&mine.profile);
+        self.mine = mine;
     }
 
     /// Takes the session apart at its end: what it ran is cancelled, what it left is undone,

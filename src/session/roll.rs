@@ -91,6 +91,16 @@ pub(super) enum Farewell {
 }
 
 impl ClientCell {
+    /// Whether it has had an upstream, or has waited for one, since this was asked last.
+    pub(super) fn was_active(&self, now: Instant) -> bool {
+        let idle = self.state.get() == ClientState::Idle;
+        let active = !idle || self.idle_since.get().is_none();
+        if idle && active {
+            self.idle_since.set(Some(now));
+        }
+        active
+    }
+
     /// Tells a client to end that has said nothing for longer than it may.
     pub(super) fn look_after(&self, timeouts: &TimeoutSettings, now: Instant) {
         if self.state.get() != ClientState::Idle || self.ends.get().is_some() {

@@ -8,19 +8,23 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::debug;
 
+use super::balance::{Exodus, Meter, exodus};
 use super::crowd::Crowd;
+use super::doors::Doors;
 use super::port::ConsoleClient;
 use super::profiles::Profiles;
 use super::roll::{ClientCell, ClientCounts, ClientRow, ClientState, Farewell};
 use super::texts::Serials;
 use crate::cancel::Cancels;
+use crate::clock::thread_time;
 use crate::pool::{ClientId, PoolShard, Profile, TimeoutSettings};
 
 /// The relay's read buffer: one a thread. 16 KiB beat 8 and 64 on large results.
 pub(super) const SCRATCH: usize = 16 * 1024;
 
-/// How often clients without an upstream are looked after.
+/// How often clients without an upstream are looked after, and at how busy the thread is.
 const TICK: Duration = Duration::from_millis(500);
 
 /// One data thread.
@@ -31,10 +35,13 @@ pub struct Shard {
     pub(super) crowd: Arc<Crowd>,
     pub(super) cancels: Arc<Cancels>,
     pub(super) console: mpsc::UnboundedSender<ConsoleClient>,
+    pub(super) doors: Arc<Doors>,
     /// What is read goes here and straight on. Borrowed within one poll only.
     pub(super) scratch: RefCell<Box<[u8]>>,
     clients: RefCell<HashMap<ClientId, Rc<ClientCell>>>,
     pub(super) stopping: Cell<bool>,
+    /// Clients that come by go elsewhere.
+    exodus: Cell<Option<Exodus>>,
     pub(super) profiles: Profiles,
     pub(super) serials: Serials,
     /// No settings at all: what upstreams are opened with in transaction mode.
@@ -50,6 +57,7 @@ impl Shard {
         crowd: Arc<Crowd>,
         cancels: Arc<Cancels>,
         console: mpsc::UnboundedSender<ConsoleClient>,
+        doors: Arc<Doors>,
     ) -> Rc<Self> {
         Rc::new(Self {
             index,
@@ -57,9 +65,11 @@ impl Shard {
             crowd,
             cancels,
             console,
+            doors,
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             clients: RefCell::default(),
             stopping: Cell::new(false),
+            exodus: Cell::new(None),
             profiles: Profiles::default(),
             serials: Serials::default(),
             base: Arc::default(),
@@ -84,29 +94,69 @@ impl Shard {
         true
     }
 
-    /// Looks after clients without an upstream that say nothing, for ever.
-    pub(super) async fn look_after_idle(self: Rc<Self>) {
-        let mut ticks = interval(TICK);
+    /// Looks after clients without an upstream that say nothing, and at how busy the thread is, for ever.
+    pub(super) async fn look_after(self: Rc<Self>) {
+        let (mut ticks, mut meter, mut marked) = (interval(TICK), Meter::default(), false);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            let bounded = |name: &str| {
-                let timeouts = self.pools.by_name(name)?.pool().limits().timeouts;
-                (!timeouts.client_idle.is_zero()).then_some(timeouts)
-            };
-            let names = self.pools.names().into_iter();
-            let bounded: HashMap<String, TimeoutSettings> =
-                names.filter_map(|name| bounded(&name).map(|timeouts| (name, timeouts))).collect();
-            if bounded.is_empty() {
-                continue;
-            }
             let now = Instant::now();
-            for cell in self.clients.borrow().values() {
-                if let Some(timeouts) = bounded.get(&cell.database) {
-                    cell.look_after(timeouts, now);
-                }
+            self.crowd.uses(self.index, meter.look(now, thread_time()));
+            marked = self.spread(now, marked);
+            self.look_after_idle(now);
+        }
+    }
+
+    fn look_after_idle(&self, now: Instant) {
+        let bounded = |name: &str| {
+            let timeouts = self.pools.by_name(name)?.pool().limits().timeouts;
+            (!timeouts.client_idle.is_zero()).then_some(timeouts)
+        };
+        let names = self.pools.names().into_iter();
+        let bounded: HashMap<String, TimeoutSettings> =
+            names.filter_map(|name| bounded(&name).map(|timeouts| (name, timeouts))).collect();
+        if bounded.is_empty() {
+            return;
+        }
+        for cell in self.clients.borrow().values() {
+            if let Some(timeouts) = bounded.get(&cell.database) {
+                cell.look_after(timeouts, now);
             }
         }
+    }
+
+    /// Decides whether clients go to another thread. Of a busy thread it is looked first which of them do
+    /// something until the next look: `marked` if that was begun, and so is what is returned.
+    fn spread(&self, now: Instant, marked: bool) -> bool {
+        let Some(busy) = self.crowd.busy() else { return false };
+        let shares = self.crowd.shares();
+        let is_busy = shares.get(self.index).is_some_and(|share| *share >= busy);
+        let mut active = 0_usize;
+        if is_busy {
+            for cell in self.clients.borrow().values() {
+                active = active.saturating_add(usize::from(cell.was_active(now)));
+            }
+        }
+        let decided = if is_busy && !marked { None } else { exodus(self.index, &shares, busy, active) };
+        if let Some(Exodus { to, left }) = decided.filter(|decided| decided.left < usize::MAX) {
+            debug!(shard = self.index, to, clients = left, ?shares, "a busy thread: clients move on");
+        }
+        self.exodus.set(decided);
+        // What comes of it is seen in two looks.
+        is_busy && decided.is_none()
+    }
+
+    /// The shard that the client which asks is to go to, if any.
+    #[inline]
+    pub(super) fn sends_away(&self) -> Option<usize> {
+        let Exodus { to, left } = self.exodus.get()?;
+        self.exodus.set(
+            (left > 1).then_some(Exodus {
+                to,
+                left: if left == usize::MAX { left } else { left.saturating_sub(1) },
+            }),
+        );
+        (!self.stopping.get()).then_some(to)
     }
 
     /// Waits until nobody is left. Cancel safe.

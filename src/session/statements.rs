@@ -8,7 +8,6 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -16,6 +15,7 @@ use bytes::BytesMut;
 use super::messages::{put_close, put_empty, put_parse, split_name};
 use super::owed::{Kind, Owed, Whose};
 use super::scan::{Meaning, NameUse, Verb, meaning};
+use super::shelf::{Passed, Shelf};
 use super::texts::{Full, Text, Texts, server_name};
 use crate::pool::Prepared;
 
@@ -34,7 +34,7 @@ pub(super) enum Undo {
     #[default]
     Nothing,
     /// The unnamed statement was this, and became the one of this number; the server's was the third.
-    Unnamed(Option<Rc<Unnamed>>, Option<u64>, Option<u64>),
+    Unnamed(Option<Arc<Unnamed>>, Option<u64>, Option<u64>),
     /// A name meant this.
     Name(Box<[u8]>, Option<Arc<Text>>),
     /// A name meant nothing, and the text is not prepared after all.
@@ -48,7 +48,7 @@ pub(super) enum Undo {
     /// Nothing, but this text was used.
     Bound(Arc<Text>),
     /// The same as of `Unnamed` if it is a Query; these names are deallocated meanwhile, in order.
-    Deallocates { query: bool, unnamed: Option<Rc<Unnamed>>, names: VecDeque<Box<[u8]>> },
+    Deallocates { query: bool, unnamed: Option<Arc<Unnamed>>, names: VecDeque<Box<[u8]>> },
 }
 
 /// A client's unnamed statement.
@@ -73,37 +73,11 @@ pub(super) struct Bound {
     pub(super) other: Option<String>,
 }
 
-/// What this client shares with others.
-#[derive(Debug)]
-pub(super) struct Shelf<'a> {
-    pub(super) texts: &'a Texts,
-    pub(super) prepared: &'a mut Prepared,
-    /// Which pool's.
-    pub(super) pool: usize,
-    /// `max_prepared_statements`.
-    pub(super) most: usize,
-    /// `max_prepared_bytes`.
-    pub(super) bytes: usize,
-    /// A number that no other unnamed statement of this process has.
-    pub(super) serial: u64,
-}
-
-/// What goes to the server in place of a client's message.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Passed {
-    /// The message, as it is.
-    AsItIs,
-    /// What has been written instead of it.
-    Instead,
-    /// Nothing: it is answered by us.
-    Kept,
-}
-
 /// What a client has prepared, and what it is owed.
 #[derive(Debug, Default)]
 pub(super) struct Statements {
     pub(super) names: HashMap<Box<[u8]>, Arc<Text>>,
-    pub(super) unnamed: Option<Rc<Unnamed>>,
+    pub(super) unnamed: Option<Arc<Unnamed>>,
     /// What the names and texts cost.
     pub(super) bytes: usize,
     pub(super) owed: Owed<Undo>,
@@ -225,7 +199,13 @@ impl Statements {
                 let meaning = meaning(query);
                 let (renamed, deallocates) = self.renamed(rest, &meaning.names, shelf, out);
                 let written = (!meaning.names.is_empty()).then(|| rest.into());
-                Rc::new(Unnamed { body: renamed.into(), meaning, serial: shelf.serial, written, deallocates })
+                Arc::new(Unnamed {
+                    body: renamed.into(),
+                    meaning,
+                    serial: shelf.serial,
+                    written,
+                    deallocates,
+                })
             }
         };
         // Passed over, it leaves what was there before it: not this client's.
@@ -311,7 +291,7 @@ impl Statements {
         let Some(written) = &unnamed.written else { return };
         let (renamed, deallocates) = self.renamed(written, &unnamed.meaning.names, shelf, out);
         if *renamed != *unnamed.body {
-            self.unnamed = Some(Rc::new(Unnamed {
+            self.unnamed = Some(Arc::new(Unnamed {
                 body: renamed.into(),
                 meaning: unnamed.meaning.clone(),
                 serial: shelf.serial,

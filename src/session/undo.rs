@@ -1,7 +1,6 @@
 //! What a server's answers change in the books of statements: what was completed, and what was
 //! assumed and did not come true.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::answers::Tag;
@@ -99,7 +98,7 @@ impl Statements {
             Undo::Unnamed(before, then, _) => {
                 // A Parse that fails has dropped the old one already.
                 let before = before.filter(|_| !failed_itself);
-                let serial = |unnamed: &Option<Rc<Unnamed>>| unnamed.as_ref().map(|unnamed| unnamed.serial);
+                let serial = |unnamed: &Option<Arc<Unnamed>>| unnamed.as_ref().map(|unnamed| unnamed.serial);
                 let later = self.owed.undos().find_map(|undo| match undo {
                     Undo::Unnamed(known, _, _) if serial(known) == then => Some(known),
                     _ => None,

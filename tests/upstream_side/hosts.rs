@@ -43,7 +43,7 @@ async fn start(databases: &[(&str, Hosts, &str)]) -> Result<Pair, Missing> {
         standby.port()
     );
     std::fs::write(&admin_url, url).unwrap();
-    let mut config = "threads = 2\n".to_owned();
+    let mut config = "threads = 2\nthread_busy = 0\n".to_owned();
     let shared = databases.iter().any(|(_, _, keys)| keys.contains("credentials = 'shop'"));
     for (name, hosts, keys) in databases {
         config += &database(name, &hosts.keys(&primary, &standby), keys, &admin_url);

@@ -28,6 +28,8 @@ pub struct Plan {
     pub mode: &'static str,
     pub pool_size: usize,
     pub threads: usize,
+    /// 0: clients are spread evenly over the threads.
+    pub thread_busy: u32,
     /// Lines at the top of the configuration, of `[listen]`, of `[databases.app]`, and at its end.
     pub top: String,
     pub listen: String,
@@ -42,6 +44,7 @@ impl Default for Plan {
             mode: "transaction",
             pool_size: 4,
             threads: 1,
+            thread_busy: 0,
             top: String::new(),
             listen: String::new(),
             database: String::new(),
@@ -74,9 +77,9 @@ impl Stand {
         postgres.execute("postgres", set_up).await;
         let directory = tempfile::tempdir().unwrap();
         let admin_url = admin_url_file(&directory, &postgres);
-        let Plan { mode, pool_size, threads, top, listen, database, more, .. } = plan;
+        let Plan { mode, pool_size, threads, thread_busy, top, listen, database, more, .. } = plan;
         let config = format!(
-            "threads = {threads}\n{top}\n[listen]\n{listen}\n\
+            "threads = {threads}\nthread_busy = {thread_busy}\n{top}\n[listen]\n{listen}\n\
              [databases.app]\nhost = '127.0.0.1'\nport = {port}\ndbname = 'postgres'\nsslmode = 'disable'\n\
              role = 'app'\npool_mode = '{mode}'\npool_size = {pool_size}\n{database}\n{credentials}\n{more}\n",
             port = postgres.port(),

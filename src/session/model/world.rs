@@ -22,7 +22,7 @@ use crate::session::relay::{Hold, Relay};
 use crate::session::roll::ClientCell;
 use crate::session::shard::Shard;
 use crate::session::told::TellSettings;
-use crate::session::{ClientState, Crowd, ListenSettings};
+use crate::session::{ClientState, Crowd, Doors, ListenSettings};
 use crate::wire::parameter_status;
 
 /// More rounds than any case needs to come to rest.
@@ -102,11 +102,19 @@ impl World {
             max_clients: 100,
             startup_timeout: Duration::from_secs(1),
             max_prepared_bytes: 1 << 24,
+            thread_busy: 0,
             tell: TellSettings::default(),
         };
         let (console, _) = mpsc::unbounded_channel();
         let crowd = Crowd::new(settings, 1);
-        let shard = Shard::new(0, PoolShard::new(&[], 0), crowd, Cancels::new(Vec::new()), console);
+        let shard = Shard::new(
+            0,
+            PoolShard::new(&[], 0),
+            crowd,
+            Cancels::new(Vec::new()),
+            console,
+            Arc::new(Doors::new(1)),
+        );
         let mut world = Self {
             shard,
             local: LocalPool::staged(most),
