@@ -173,7 +173,7 @@ start_haproxy() { # NAME PROGRAM
   free_port
   cat > "$dir/$1.cfg" <<CONF
 global
-  maxconn 4000
+  maxconn 1500
 defaults
   mode tcp
   timeout connect 10s
