@@ -91,9 +91,7 @@ report() {
   echo
   echo '| target | | at most | measured | |'
   echo '|---|---|--:|--:|---|'
-  for clients in $all; do
-    against_target changing "$clients"
-  done
+  for clients in $all; do against_target changing "$clients"; done
 }
 circumstances() {
   echo "$(date -u +%Y-%m-%d), $(nproc) cores, load average $load_average when it began"
