@@ -1,7 +1,7 @@
 # The two that matter: `make demo` shows it at work, `make test` proves it. Each installs what is
 # missing (Debian or Ubuntu with a Rust toolchain, as root or with sudo).
 
-.PHONY: help demo test test-long lint bench bench-criterion deps
+.PHONY: help demo test test-long lint bench bench-rotation bench-criterion deps
 
 help:
 	@echo 'make demo    a throw-away PostgreSQL, the proxy, and load, live (ARGS="--duration 60s")'
@@ -9,6 +9,7 @@ help:
 	@echo 'make test-long  the same in its long forms (docs/testing.md), about an hour'
 	@echo 'make lint    the first three of these'
 	@echo 'make bench   beside direct connections, haproxy and PgBouncer (ARGS=--quick: two minutes)'
+	@echo 'make bench-rotation  what a change of users costs clients (ARGS=--long: leases of a minute)'
 	@echo 'make bench-criterion  the benchmarks of single functions'
 	@echo 'make deps    only installs what demo and test need'
 
@@ -35,6 +36,11 @@ bench:
 	@scripts/install-deps --bench
 	cargo build --locked --release
 	@benches/bench $(ARGS)
+
+bench-rotation:
+	@scripts/install-deps --bench
+	cargo build --locked --release
+	@benches/rotation.sh $(ARGS)
 
 bench-criterion:
 	cargo bench --locked

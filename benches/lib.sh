@@ -6,8 +6,11 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 leasehold=${BENCH_BINARY:-${CARGO_TARGET_DIR:-$root/target}/release/leasehold}
 pgbin=${LEASEHOLD_TEST_PG_BIN:-$(for d in /usr/lib/postgresql/*/bin; do echo "$d"; done | sort -V | tail -n 1)}
-export PGPASSWORD=bench
+# Clients and the two proxies speak TLS where they are told to, whatever the server offers.
+export PGPASSWORD=bench PGSSLMODE=disable
 dir='' pids=''
+# The clients that the proxies let in; whether they speak TLS with the server.
+client_limit=4000 tls=disable
 
 die() { echo "$*" >&2; exit 1; }
 
@@ -72,6 +75,14 @@ start_postgres() { # trust or scram-sha-256
   as_postgres "$pgbin/pg_ctl" -D "$dir/data" -l "$dir/pg.log" -w start >/dev/null || { cat "$dir/pg.log" >&2; exit 1; }
   echo "postgresql://postgres:bench@127.0.0.1:$pg_port/bench" > "$dir/admin_url"
 }
+# Lines of the server's configuration by which it speaks TLS, with a certificate made here.
+server_tls() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1 \
+    -keyout "$dir/server.key" -out "$dir/server.crt" > "$dir/openssl.log" 2>&1 || { cat "$dir/openssl.log" >&2; exit 1; }
+  chmod 600 "$dir/server.key"
+  if [ "$(id -u)" = 0 ]; then chown postgres "$dir/server.key"; fi
+  printf "ssl = on\nssl_cert_file = '%s'\nssl_key_file = '%s'\n" "$dir/server.crt" "$dir/server.key"
+}
 sql() { "$pgbin/psql" -qAtX -h 127.0.0.1 -p "$pg_port" -U postgres -v ON_ERROR_STOP=1 "$@"; }
 
 # The database bench, owned by the role app; with a scale also pgbench's tables.
@@ -102,6 +113,7 @@ start_leasehold() { # NAME TTL POOL_SIZE
 $(cat)
 [listen]
 tcp = "127.0.0.1:$port"
+max_clients = $client_limit
 [log]
 filter = "warn"
 [databases.bench]
@@ -109,7 +121,7 @@ host = "127.0.0.1"
 port = $pg_port
 role = "app"
 pool_size = $3
-sslmode = "disable"
+sslmode = "$tls"
 [databases.bench.credentials]
 source = "local"
 admin_url_file = "$dir/admin_url"
@@ -138,13 +150,16 @@ unix_socket_dir =
 auth_type = any
 pool_mode = transaction
 default_pool_size = $3
-max_client_conn = 4000
+server_tls_sslmode = $tls
+max_client_conn = $client_limit
 logfile = $dir/$1.log
 pidfile = $dir/$1.pid
 $(cat)
 CONF
   if [ "$(id -u)" = 0 ]; then chown postgres "$dir/$1.ini"; fi
-  as_postgres "$2" -d "$dir/$1.ini" > "$dir/$1.out" 2>&1 ||
+  # A login of another user's may have set back how many files may be open.
+  # shellcheck disable=SC2016 # that shell's
+  as_postgres sh -c 'ulimit -n "$(ulimit -Hn)"; exec "$@"' sh "$2" -d "$dir/$1.ini" > "$dir/$1.out" 2>&1 ||
     { echo "pgbouncer did not start:" >&2; cat "$dir/$1.out" >&2; exit 1; }
   for _ in $(seq 100); do [ -s "$dir/$1.pid" ] && break; sleep 0.1; done
   [ -s "$dir/$1.pid" ] || { echo "pgbouncer did not start:" >&2; cat "$dir/$1.out" "$dir/$1.log" >&2; exit 1; }
@@ -158,7 +173,7 @@ start_haproxy() { # NAME PROGRAM
   free_port
   cat > "$dir/$1.cfg" <<CONF
 global
-  maxconn 4000
+  maxconn 1500
 defaults
   mode tcp
   timeout connect 10s

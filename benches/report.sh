@@ -47,6 +47,7 @@ circumstances() {
     echo "connection for each client, and its idle clients ran the extended protocol without a name."
   fi
   for name in $left_out; do echo "Not installed, so left out: $name."; done
+  [ "$crowd" = "$crowd_wanted" ] || echo "Only $crowd idle clients instead of $crowd_wanted: no more files may be open (\`ulimit -n\`)."
 }
 revision() { git -C "$root" rev-parse --short HEAD 2>/dev/null || echo 'no revision'; }
 
@@ -70,6 +71,57 @@ HEAD
         }' "$1"
     done
   done
+}
+
+# What idle clients beside them add to the CPU of busy ones.
+beside() { # RATIOS
+  local subject
+  echo
+  echo "| CPU per transaction, µs | 64 clients alone | beside $(grouped "$crowd") idle ones | × |"
+  echo "|---|--:|--:|--:|"
+  name=crowd-64 kind=crowd
+  for subject in $subjects; do
+    takes_part "$subject" || continue
+    awk -F '\t' -v subject="$subject" '
+      $1 == "crowd-64" && $2 == subject { value[$3] = $4 }
+      END { printf "| %s | %.1f | %.1f | %.2f |\n", subject, value["alone"], value["cpu"], value["beside"] }' "$1"
+  done
+}
+
+# What must hold (issue 17): WHAT | TARGET | METRIC | its ratio to PgBouncer's, or its own value | CASES
+goals="clients ≤ pool, saturated | 1.0 | cpu | ratio | select1-8 simple-8 extended-8 prepared-8
+clients > pool | 0.85 | cpu | ratio | select1-64 prepared-64
+partial load | 0.85 | cpu | ratio | rate-8
+1 MB results | 0.25 | cpu | ratio | mb-8
+COPY out, COPY in | 0.45 | cpu | ratio | copy-out copy-in
+connect + query | 1.0 | cpu | ratio | connect-8
+TLS upstream | 0.9 | cpu | ratio | tls-8
+memory per idle client, KiB | 4 | memory | value | idle-1000
+p99 latency at 64 clients | 1.0 | p99 | ratio | select1-64 prepared-64
+10,000 idle clients + 64 busy ones, against 64 busy ones | 1.05 | beside | value | crowd-64"
+
+# Leasehold's numbers beside their targets, those that were measured in this run.
+targets() { # RATIOS
+  local goal target metric form cases_of
+  echo
+  echo "| target | case | at most | measured | |"
+  echo "|---|---|--:|--:|---|"
+  while IFS='|' read -r goal target metric form cases_of; do
+    for name in $cases_of; do
+      chosen "$name" || continue
+      read_case "$name"
+      awk -F '\t' -v name="$name" -v title="$title" -v goal="$goal" -v target="$target" -v metric="$metric" -v form="$form" \
+        -v crowd="$crowd" '
+        $1 == name && $2 == "leasehold" && $3 == metric { measured = form == "ratio" ? $5 : $4 }
+        END {
+          if (measured == "" || measured == "–") exit
+          measured = sprintf("%.3f", measured)
+          verdict = measured + 0 <= target + 0 ? "met" : "**not met**"
+          if (metric == "beside" && crowd < 10000 && verdict == "met") verdict = "too few idle clients to tell"
+          print "| " goal " | " title " | " target " | " measured " | " verdict " |"
+        }' "$1"
+    done
+  done <<< "$(echo "$goals" | sed 's/ *| */|/g')"
 }
 
 # Leasehold's ratios as bars, a group for each case; grey on nothing, so that it is read on white and on black.
@@ -130,7 +182,9 @@ plot() { # RATIOS
 report() {
   cp "$results" "$out/results.tsv"
   ratios "$results" > "$dir/ratios.tsv"
-  { circumstances; echo; table "$dir/ratios.tsv"; } > "$out/table.md"
+  { circumstances; echo; table "$dir/ratios.tsv"
+    ! chosen crowd-64 || beside "$dir/ratios.tsv"
+    targets "$dir/ratios.tsv"; } > "$out/table.md"
   plot "$dir/ratios.tsv" > "$out/ratios.svg"
   cat "$out/table.md"
 }
