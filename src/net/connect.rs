@@ -4,8 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use socket2::{SockRef, Socket, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 
 use super::settings::SocketTimes;
 use super::stream::Stream;
@@ -76,7 +76,7 @@ pub async fn connect_peer(peer: &Peer, times: SocketTimes) -> Result<Stream, Con
     match peer {
         Peer::Tcp(address) => {
             let failed = |source| ConnectError::Connect { to: address.to_string(), source };
-            let socket = TcpStream::connect(address).await.map_err(failed)?;
+            let socket = unconnected(address).map_err(failed)?.connect(*address).await.map_err(failed)?;
             tune(&socket, times).map_err(failed)?;
             Ok(Stream::tcp(socket))
         }
@@ -85,6 +85,22 @@ pub async fn connect_peer(peer: &Peer, times: SocketTimes) -> Result<Stream, Con
             .map(Stream::unix)
             .map_err(|source| ConnectError::Connect { to: path.display().to_string(), source }),
     }
+}
+
+/// A socket for this address.
+fn unconnected(address: &SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.ip().is_loopback() {
+        spare_congestion_control(&SockRef::from(&socket));
+    }
+    Ok(socket)
+}
+
+/// Over loopback nothing is ever congested. Where BBR is the rule each segment would be paced by a timer;
+/// what a system does not allow stays as it is. What a listener has, its connections inherit (tcp(7),
+/// `TCP_CONGESTION`).
+pub fn spare_congestion_control(socket: &Socket) {
+    let _ = socket.set_tcp_congestion(b"reno");
 }
 
 fn tune(socket: &TcpStream, times: SocketTimes) -> io::Result<()> {

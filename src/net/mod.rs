@@ -9,7 +9,7 @@ mod stream;
 mod tls;
 mod verify;
 
-pub use connect::{ConnectError, Peer, connect, connect_peer};
+pub use connect::{ConnectError, Peer, connect, connect_peer, spare_congestion_control};
 #[cfg(test)]
 pub(crate) use memory::{Memory, memory_pair};
 pub use roots::TlsRoots;

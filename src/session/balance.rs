@@ -34,6 +34,9 @@ impl Meter {
     }
 }
 
+/// How long after a client came from another thread a thread is unsettled.
+pub(super) const SETTLES_IN: Duration = Duration::from_secs(2);
+
 /// Where clients of a thread go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Exodus {
@@ -53,17 +56,23 @@ pub(super) fn place(shares: &[u32], busy: u32) -> usize {
 /// Whether clients of shard `me` are to go elsewhere, by the share that each shard uses. `active`: so many
 /// clients of it did something meanwhile.
 ///
-/// From a busy one they go to the first that has half as much to do or less, so many that both have the
+/// From a busy one they go to the first that has half as much to do or less and can take some, so many that both have the
 /// same afterwards, if all do the same; one client that is a whole load stays where it is. From one that
-/// is not busy all go to an earlier one that can do the work of both.
-pub(super) fn exodus(me: usize, shares: &[u32], busy: u32, active: usize) -> Option<Exodus> {
+/// is not busy all go to an earlier one that can do the work of both, but not while it is `unsettled`: those
+/// who came lately are not in its share yet, and would go on at once.
+pub(super) fn exodus(me: usize, shares: &[u32], busy: u32, active: usize, unsettled: bool) -> Option<Exodus> {
     let mine = shares.get(me).copied()?;
     if mine >= busy {
-        let (to, theirs) = shares.iter().enumerate().find(|(_, theirs)| **theirs <= mine / 2)?;
-        let surplus = usize::try_from(mine.saturating_sub(*theirs)).ok()?;
         let whole = usize::try_from(mine.saturating_mul(2)).ok()?;
-        let left = active.saturating_mul(surplus).checked_div(whole)?;
-        return (left > 0).then_some(Exodus { to, left });
+        let some = |(to, theirs): (usize, &u32)| {
+            let surplus = usize::try_from(mine.saturating_sub(*theirs)).ok()?;
+            let left = active.saturating_mul(surplus).checked_div(whole)?;
+            (*theirs <= mine / 2 && left > 0).then_some(Exodus { to, left })
+        };
+        return shares.iter().enumerate().find_map(some);
+    }
+    if unsettled {
+        return None;
     }
     let joined = busy.saturating_mul(JOINED) / 10;
     let to = shares.get(..me)?.iter().position(|theirs| theirs.saturating_add(mine) <= joined)?;
@@ -139,7 +148,9 @@ mod tests {
             (0, &[10, 0], 5, None),
             (7, &[10, 0], 5, None),
         ] {
-            assert_eq!(exodus(me, shares, BUSY, active), expected, "{me} {shares:?} {active}");
+            assert_eq!(exodus(me, shares, BUSY, active, false), expected, "{me} {shares:?} {active}");
+            let unsettled = expected.filter(|exodus| exodus.left < usize::MAX);
+            assert_eq!(exodus(me, shares, BUSY, active, true), unsettled, "{me} {shares:?} {active}");
         }
     }
 
@@ -153,15 +164,18 @@ mod tests {
             let shares = |served: &[usize]| -> Vec<u32> {
                 served.iter().map(|n| u32::try_from(*n).unwrap().saturating_mul(each).min(CORE)).collect()
             };
-            let mut quiet = 0;
-            for _ in 0..200 {
+            let (mut quiet, mut came) = (0, vec![0; threads]);
+            for round in 4..200 {
                 let now = shares(&served);
                 let mut moved = false;
                 for me in 0..threads {
-                    if let Some(Exodus { to, left }) = exodus(me, &now, BUSY, served[me]) {
+                    if let Some(Exodus { to, left }) = exodus(me, &now, BUSY, served[me], came[me] + 4 > round) {
                         let count = left.min(served[me]);
                         served[me] -= count;
                         served[to] += count;
+                        if count > 0 {
+                            came[to] = round;
+                        }
                         moved |= count > 0;
                     }
                 }

@@ -9,7 +9,7 @@ use super::messages::{put_close, put_empty};
 use super::owed::{Kind, Whose};
 use super::scan::{Meaning, NameUse, Verb};
 use super::statements::{Statements, Undo};
-use super::texts::{Text, server_name};
+use super::texts::Text;
 use crate::pool::Ties;
 
 impl Statements {
@@ -35,14 +35,12 @@ impl Statements {
 
     /// The text that has this name at the server.
     fn at_server(&self, used: &NameUse) -> Option<&Arc<Text>> {
-        self.names.values().find(|text| server_name(text.id()).as_bytes() == used.name)
+        self.names.values().find(|text| text.name().as_bytes() == used.name)
     }
 
     /// What the client calls the statement that a text of its own deallocates.
     pub(super) fn called(&self, used: &NameUse) -> Option<Box<[u8]>> {
-        let is_it = |text: &Arc<Text>| {
-            used.verb == Verb::Deallocate && server_name(text.id()).as_bytes() == used.name
-        };
+        let is_it = |text: &Arc<Text>| used.verb == Verb::Deallocate && text.name().as_bytes() == used.name;
         self.names.iter().find(|(_, text)| is_it(text)).map(|(name, _)| name.clone())
     }
 

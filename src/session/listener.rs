@@ -19,7 +19,7 @@ use tracing::warn;
 use super::crowd::Crowd;
 use super::listen_settings::ListenSettings;
 use super::port::ClientPort;
-use crate::net::Detached;
+use crate::net::{Detached, spare_congestion_control};
 
 const BACKLOG: i32 = 1024;
 /// Pause when the process has no file descriptor left for another client.
@@ -191,6 +191,7 @@ impl Drop for Accepting {
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    spare_congestion_control(&socket);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

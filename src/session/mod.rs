@@ -2,6 +2,7 @@
 
 mod again;
 mod answers;
+mod around;
 mod balance;
 mod by_name;
 mod calls;

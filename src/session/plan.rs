@@ -72,6 +72,7 @@ async fn admit(shard: &Rc<Shard>, mut messages: mpsc::UnboundedReceiver<ClientMe
                 }
             }
             ClientMessage::Arrive(traveller) => {
+                shard.welcomes();
                 spawn_local(client::arrive(shard.clone(), traveller));
             }
             ClientMessage::Stop => {

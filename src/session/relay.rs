@@ -14,6 +14,7 @@ use bytes::{Buf, BytesMut};
 
 use super::again::Again;
 use super::answers::AnswerScan;
+use super::around::spare;
 use super::end::{End, Step};
 use super::exchange::Exchange;
 use super::keeping::Keeping;
@@ -130,6 +131,9 @@ impl Relay {
         self.withheld.clear();
         self.verdict = Verdict::Pass;
         if !self.session_mode {
+            if self.to_server.is_empty() {
+                self.to_server = self.shard.spare.take();
+            }
             self.mine.begin(&mut conn, &mut self.to_server);
             if std::mem::take(&mut self.reopens) {
                 self.mine.reopen(&mut conn, &mut self.to_server);
@@ -363,6 +367,8 @@ impl Relay {
         let Hold::Active(conn) = &mut self.hold else { return Poll::Ready(()) };
         while !self.to_server.is_empty() {
             match conn.stream.poll_write(cx, &self.to_server) {
+                // What is empty begins at the front again.
+                Poll::Ready(Ok(n)) if n == self.to_server.len() => self.to_server.clear(),
                 Poll::Ready(Ok(n)) => self.to_server.advance(n),
                 Poll::Ready(Err(_)) => self.to_server.clear(),
                 Poll::Pending => return Poll::Pending,
@@ -421,7 +427,7 @@ impl Relay {
         self.keeping = None;
         self.tenure = None;
         // An idle client holds no buffer: these are empty, but may have been large.
-        self.to_server = BytesMut::new();
+        self.shard.spare.replace(spare(std::mem::take(&mut self.to_server)));
         if self.to_client.is_empty() {
             self.to_client = BytesMut::new();
         }

@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::debug;
 
-use super::balance::{Exodus, Meter, exodus};
+use super::around::Around;
+use super::balance::{Exodus, Meter, SETTLES_IN, exodus};
 use super::crowd::Crowd;
 use super::doors::Doors;
 use super::port::ConsoleClient;
@@ -38,10 +40,15 @@ pub struct Shard {
     pub(super) doors: Arc<Doors>,
     /// What is read goes here and straight on. Borrowed within one poll only.
     pub(super) scratch: RefCell<Box<[u8]>>,
+    /// Buffers that nobody uses between two polls, kept so that a transaction needs no memory of its own.
+    pub(super) around: RefCell<Around>,
+    pub(super) spare: RefCell<BytesMut>,
     clients: RefCell<HashMap<ClientId, Rc<ClientCell>>>,
     pub(super) stopping: Cell<bool>,
     /// Clients that come by go elsewhere.
     exodus: Cell<Option<Exodus>>,
+    /// When one came from another thread.
+    arrival: Cell<Option<Instant>>,
     pub(super) profiles: Profiles,
     pub(super) serials: Serials,
     /// No settings at all: what upstreams are opened with in transaction mode.
@@ -67,9 +74,12 @@ impl Shard {
             console,
             doors,
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            around: RefCell::default(),
+            spare: RefCell::default(),
             clients: RefCell::default(),
             stopping: Cell::new(false),
             exodus: Cell::new(None),
+            arrival: Cell::new(None),
             profiles: Profiles::default(),
             serials: Serials::default(),
             base: Arc::default(),
@@ -137,13 +147,22 @@ impl Shard {
                 active = active.saturating_add(usize::from(cell.was_active(now)));
             }
         }
-        let decided = if is_busy && !marked { None } else { exodus(self.index, &shares, busy, active) };
+        let unsettled = self.arrival.get().is_some_and(|at| now.saturating_duration_since(at) < SETTLES_IN);
+        let decided =
+            if is_busy && !marked { None } else { exodus(self.index, &shares, busy, active, unsettled) };
         if let Some(Exodus { to, left }) = decided.filter(|decided| decided.left < usize::MAX) {
             debug!(shard = self.index, to, clients = left, ?shares, "a busy thread: clients move on");
         }
         self.exodus.set(decided);
         // What comes of it is seen in two looks.
         is_busy && decided.is_none()
+    }
+
+    /// A client came from another shard.
+    pub(super) fn welcomes(&self) {
+        self.arrival.set(Some(Instant::now()));
+        // Whoever was to go from here because there was little to do stays for now.
+        self.exodus.set(self.exodus.get().filter(|exodus| exodus.left < usize::MAX));
     }
 
     /// The shard that the client which asks is to go to, if any.

@@ -70,7 +70,7 @@ pub(super) struct Bound {
     /// The names that it deallocates when it is executed.
     pub(super) deallocates: VecDeque<Box<[u8]>>,
     /// Its name at the server, if it is another.
-    pub(super) other: Option<String>,
+    pub(super) other: Option<Arc<str>>,
 }
 
 /// What a client has prepared, and what it is owed.
@@ -155,7 +155,7 @@ impl Statements {
             return Ok(Passed::Kept);
         }
         self.clear_place(&text, shelf, out);
-        put_parse(out, server_name(text.id()).as_bytes(), text.body());
+        put_parse(out, text.name().as_bytes(), text.body());
         shelf.prepared.insert(text.id(), text.version());
         let undo = Undo::Parsed(name.into(), text.id());
         self.assume(Kind::Parse, Whose::Client, undo);
@@ -234,7 +234,7 @@ impl Statements {
         name: &[u8],
         shelf: &mut Shelf<'_>,
         out: &mut BytesMut,
-    ) -> Option<String> {
+    ) -> Option<Arc<str>> {
         self.uses(Kind::Describe, name, shelf, out).other
     }
 
@@ -252,13 +252,13 @@ impl Statements {
             self.owed.push(kind, Whose::Client, Undo::Nothing);
             // Ours are nobody's to guess.
             let guessed = name.starts_with(b"leasehold_");
-            let other = guessed.then(|| format!("no {}", String::from_utf8_lossy(name)));
+            let other = guessed.then(|| format!("no {}", String::from_utf8_lossy(name)).into());
             return Bound { meaning: self.by_sql.clone(), other, ..Bound::default() };
         };
         self.prepare(&text, shelf, out);
         let meaning = text.meaning().clone();
         let deallocates = meaning.names.iter().filter_map(|used| self.called(used)).collect();
-        let other = Some(server_name(text.id()));
+        let other = Some(text.name().clone());
         self.owed.push(kind, Whose::Client, Undo::Bound(text));
         Bound { meaning, deallocates, other }
     }
@@ -317,7 +317,7 @@ impl Statements {
             return;
         }
         self.clear_place(text, shelf, out);
-        put_parse(out, server_name(text.id()).as_bytes(), text.body());
+        put_parse(out, text.name().as_bytes(), text.body());
         shelf.prepared.insert(text.id(), text.version());
         self.assume(Kind::Parse, Whose::Ours, Undo::Prepared(text.id()));
     }
@@ -427,14 +427,14 @@ impl Statements {
                     deallocates.push_back(name.into());
                     if !shelf.prepared.has(found.id()) {
                         // Something that the server can forget.
-                        put_parse(out, server_name(found.id()).as_bytes(), b"\0\0\0");
+                        put_parse(out, found.name().as_bytes(), b"\0\0\0");
                         shelf.prepared.insert(found.id(), DUMMY);
                         self.owed.push(Kind::Parse, Whose::Ours, Undo::Prepared(found.id()));
                     }
                 }
             }
             renamed.extend_from_slice(text.get(from..at.start).unwrap_or_default());
-            renamed.extend_from_slice(server_name(found.id()).as_bytes());
+            renamed.extend_from_slice(found.name().as_bytes());
             from = at.end;
         }
         if from == 0 {

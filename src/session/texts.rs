@@ -11,6 +11,8 @@ use super::scan::{Meaning, meaning};
 #[derive(Debug)]
 pub(super) struct Text {
     id: u64,
+    /// What it is called at every server.
+    name: Arc<str>,
     /// What stands behind the name in Parse.
     body: Box<[u8]>,
     meaning: Meaning,
@@ -23,6 +25,11 @@ impl Text {
     /// Numbers statements; their names at the server are made of it.
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The name that it has at every server.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// What stands behind the name in Parse: the query, a NUL, and the types.
@@ -98,6 +105,7 @@ impl Texts {
         let query = body.split(|byte| *byte == 0).next().unwrap_or_default();
         let text = Arc::new(Text {
             id: table.next,
+            name: server_name(table.next).into(),
             body: body.into(),
             meaning: meaning(query),
             version: AtomicU32::new(0),

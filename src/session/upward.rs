@@ -4,11 +4,12 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 
+use super::around::Around;
 use super::end::{End, Step};
 use super::refusal;
 use super::relay::{Hold, Relay, SHORTEST};
 use super::shard::Shard;
-use super::virtual_session::{Around, House, Sight};
+use super::virtual_session::{House, Sight};
 use crate::pool::LocalPool;
 use crate::wire::{Header, HeaderScan};
 
@@ -162,12 +163,18 @@ impl Relay {
     /// A message in transaction mode. If something goes to the server before it, after it or
     /// instead of it, that and what stands before the message goes into the buffer.
     fn look(&mut self, header: Header, ahead: &[u8], there: &[u8]) -> Next {
+        let mut around = self.shard.around.take();
+        let next = self.look_with(&mut around, header, ahead, there);
+        self.shard.around.replace(around.cleared());
+        next
+    }
+
+    fn look_with(&mut self, around: &mut Around, header: Header, ahead: &[u8], there: &[u8]) -> Next {
         let Hold::Active(conn) = &mut self.hold else { return Next::GoOn };
         let house = house(&self.shard, &self.local);
         let length = usize::try_from(header.body).unwrap_or(usize::MAX);
-        let mut around = Around::default();
         let quiet = self.exchange.is_sound();
-        let sight = self.mine.sees((header.kind, length), there, quiet, house, conn, &mut around);
+        let sight = self.mine.sees((header.kind, length), there, quiet, house, conn, around);
         let skipped = match sight {
             Sight::AsItIs if around.after.is_empty() => {
                 if around.before.is_empty() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::around::Around;
 use super::messages::{parameters, put, put_empty, put_header, split_name};
 use super::owed::{Kind, Whose};
 use super::scan::Meaning;
@@ -55,14 +56,6 @@ pub(super) enum Sight {
     Waits,
     /// More than `max_prepared_bytes`.
     TooMuch,
-}
-
-/// Messages of our own around one of the client's.
-#[derive(Debug, Default)]
-pub(super) struct Around {
-    pub(super) before: BytesMut,
-    /// Only where the message is whole.
-    pub(super) after: BytesMut,
 }
 
 /// A session of transaction mode, apart from its bytes.
