@@ -149,7 +149,7 @@ impl Proxy {
         );
         let console = tokio::spawn(console.serve(console_clients));
         let http = http.map(|bound| serve_http(bound, &watched, &quit));
-        let accepting = listeners.start(&clients, &crowd)?;
+        let accepting = listeners.start(&clients)?;
         info!(
             tcp = tcp.map(|a| a.to_string()),
             unix_dir = settings.listen.unix_dir.as_ref().map(|d| d.display().to_string()),
@@ -249,7 +249,7 @@ impl Proxy {
             http,
             ..
         } = self;
-        // Joins threads that leave accept(2) at once.
+        // Nobody comes in from here on.
         drop(accepting);
         watched.stop();
         clients.iter().for_each(ClientPort::stop);

@@ -1,7 +1,4 @@
-//! Where clients come in: TCP on loopback and a Unix socket.
-//!
-//! The acceptor never registers a client's socket itself: it is handed, as it
-//! came from the kernel, to the first shard that is not busy.
+//! Where clients come in: TCP on loopback and a Unix socket, bound here and accepted from by the first shard.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -10,20 +7,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
-use tracing::warn;
+use socket2::{Domain, Socket, Type};
 
-use super::crowd::Crowd;
+use super::entrance::Entrance;
 use super::listen_settings::ListenSettings;
 use super::port::ClientPort;
-use crate::net::{Detached, spare_congestion_control};
+use crate::net::spare_congestion_control;
 
 const BACKLOG: i32 = 1024;
-/// Pause when the process has no file descriptor left for another client.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why nobody can come in.
 #[derive(Debug, thiserror::Error)]
@@ -99,91 +91,41 @@ impl Listeners {
         self.tcp.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Accepts on a thread for each listener until the result is dropped.
+    /// Lets the first shard accept until the result is dropped.
     ///
     /// # Errors
-    /// If a thread cannot be started.
-    pub fn start(self, ports: &[ClientPort], crowd: &Arc<Crowd>) -> io::Result<Accepting> {
-        let mut accepting = Accepting { tcp: None, unix: None, threads: Vec::new() };
+    /// If a socket cannot be handed over.
+    pub fn start(self, ports: &[ClientPort]) -> io::Result<Accepting> {
         let stopped = Arc::new(AtomicBool::new(false));
+        let mut accepting = Accepting { stopped: stopped.clone(), sockets: Vec::new(), _file: None };
+        let Some(first) = ports.first() else { return Ok(accepting) };
         if let Some(listener) = self.tcp {
-            let listener = Arc::new(listener);
-            let accept = {
-                let listener = listener.clone();
-                move || listener.accept().map(|(stream, address)| (Detached::tcp(stream), Some(address)))
-            };
-            accepting.spawn("accept-tcp", accept, ports, crowd, &stopped)?;
-            accepting.tcp = Some((listener, stopped.clone()));
+            accepting.sockets.push(listener.try_clone()?.into());
+            first.listen(Entrance::tcp(listener, stopped.clone()));
         }
         if let Some((listener, file)) = self.unix {
-            let listener = Arc::new(listener);
-            let accept = {
-                let listener = listener.clone();
-                move || listener.accept().map(|(stream, _)| (Detached::unix(stream), None))
-            };
-            accepting.spawn("accept-unix", accept, ports, crowd, &stopped)?;
-            accepting.unix = Some((listener, stopped, file));
+            accepting.sockets.push(listener.try_clone()?.into());
+            accepting._file = Some(file);
+            first.listen(Entrance::unix(listener, stopped));
         }
         Ok(accepting)
     }
 }
 
-/// Running acceptors; dropping it stops them.
-///
-/// They block in accept(2): an accepted socket is registered once, with the shard
-/// it goes to, and an idle proxy does not wake for them.
+/// Accepted from now on; dropping it ends that at once.
 #[derive(Debug)]
 pub struct Accepting {
-    tcp: Option<(Arc<TcpListener>, Arc<AtomicBool>)>,
-    unix: Option<(Arc<UnixListener>, Arc<AtomicBool>, SocketFile)>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Accepting {
-    fn spawn(
-        &mut self,
-        name: &str,
-        accept: impl Fn() -> io::Result<(io::Result<Detached>, Option<SocketAddr>)> + Send + 'static,
-        ports: &[ClientPort],
-        crowd: &Arc<Crowd>,
-        stopped: &Arc<AtomicBool>,
-    ) -> io::Result<()> {
-        let (ports, crowd, stopped) = (ports.to_vec(), crowd.clone(), stopped.clone());
-        let run = move || {
-            while !stopped.load(Ordering::Acquire) {
-                match accept() {
-                    Ok((Ok(stream), address)) => {
-                        if let Some(port) = ports.get(crowd.place()) {
-                            port.accept(stream, address);
-                        }
-                    }
-                    Ok((Err(_), _)) => {}
-                    Err(error) if !stopped.load(Ordering::Acquire) => {
-                        warn!(%error, "accepting a client failed");
-                        std::thread::sleep(ACCEPT_PAUSE);
-                    }
-                    Err(_) => {}
-                }
-            }
-        };
-        self.threads.push(std::thread::Builder::new().name(name.into()).spawn(run)?);
-        Ok(())
-    }
+    stopped: Arc<AtomicBool>,
+    sockets: Vec<Socket>,
+    _file: Option<SocketFile>,
 }
 
 impl Drop for Accepting {
     fn drop(&mut self) {
-        if let Some((listener, stopped)) = &self.tcp {
-            stopped.store(true, Ordering::Release);
-            // Wakes the thread out of accept(2), which then fails.
-            let _ = SockRef::from(&**listener).shutdown(Shutdown::Both);
-        }
-        if let Some((listener, stopped, _)) = &self.unix {
-            stopped.store(true, Ordering::Release);
-            let _ = SockRef::from(&**listener).shutdown(Shutdown::Both);
-        }
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
+        self.stopped.store(true, Ordering::Release);
+        for socket in &self.sockets {
+            // Nobody gets in any more, and accept(2) fails.
+            let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
@@ -191,7 +133,9 @@ impl Drop for Accepting {
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    // What is accepted inherits both.
     spare_congestion_control(&socket);
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -1,5 +1,6 @@
 //! One client, from accept to goodbye; the relay is the hot path.
 
+mod accept;
 mod again;
 mod answers;
 mod around;
@@ -11,6 +12,7 @@ mod crowd;
 mod doors;
 mod downward;
 mod end;
+mod entrance;
 mod exchange;
 mod going_on;
 mod greeting;

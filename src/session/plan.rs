@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::{spawn_local, yield_now};
 
+use super::accept;
 use super::client;
 use super::crowd::Crowd;
 use super::doors::Doors;
@@ -67,9 +68,11 @@ async fn admit(shard: &Rc<Shard>, mut messages: mpsc::UnboundedReceiver<ClientMe
         match message {
             ClientMessage::Accept { stream, address } => {
                 if let Ok(stream) = stream.attach() {
-                    let seat = shard.crowd.enter(shard.index);
-                    spawn_local(client::serve(shard.clone(), stream, address, seat));
+                    accept::serve(shard, stream, address);
                 }
+            }
+            ClientMessage::Listen(entrance) => {
+                spawn_local(accept::accept(shard.clone(), entrance));
             }
             ClientMessage::Arrive(traveller) => {
                 shard.welcomes();

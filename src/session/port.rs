@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::crowd::Crowd;
+use super::entrance::Entrance;
 use super::roll::{ClientCounts, ClientRow};
 use super::traveller::Traveller;
 use crate::cancel::Registration;
@@ -19,6 +20,8 @@ pub(super) enum ClientMessage {
         stream: Detached,
         address: Option<SocketAddr>,
     },
+    /// To accept clients from now on.
+    Listen(Entrance),
     /// From another shard.
     Arrive(Box<Traveller>),
     Stop,
@@ -53,8 +56,9 @@ impl ClientPort {
         self.messages.downgrade()
     }
 
-    pub(super) fn accept(&self, stream: Detached, address: Option<SocketAddr>) {
-        let _ = self.messages.send(ClientMessage::Accept { stream, address });
+    /// The shard accepts clients from now on.
+    pub(super) fn listen(&self, entrance: Entrance) {
+        let _ = self.messages.send(ClientMessage::Listen(entrance));
     }
 
     /// Idle clients go now, the others at the end of their transaction.
