@@ -136,6 +136,15 @@ impl Conn {
         standing.hands_out(self.slot.generation().id(), self.slot.era()) && !self.tether().is_of_age()
     }
 
+    /// Whether it may go to a client although its user, `coming`, is not the active one yet.
+    pub(super) fn is_early(&self, standing: Standing, coming: GenerationId) -> bool {
+        let slot = &self.slot;
+        slot.generation().id() == coming
+            && standing.serving().is_some()
+            && standing.era() == slot.era()
+            && !self.tether().is_of_age()
+    }
+
     pub(super) fn tether(&self) -> &Rc<Tether> {
         &self.tethered.tether
     }

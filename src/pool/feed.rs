@@ -14,11 +14,8 @@ use super::ledger::Claim;
 use super::local::LocalPool;
 use super::places::CheckoutError;
 use super::profile::Profile;
-use super::settings::PoolMode;
 use super::slot::Slot;
-use super::spread::pause;
-use crate::clock::Moment;
-use crate::credentials::Generation;
+
 use crate::upstream::{DialError, dial};
 use crate::wire::ErrorFields;
 
@@ -48,8 +45,7 @@ impl LocalPool {
                 return;
             }
             let Some(key) = self.places.borrow().wanted(dialling) else { return };
-            let slot =
-                self.seen.get().serving().and_then(|id| self.pool.take_slot(id, self.shard, Claim::Usual));
+            let slot = self.slot_for_clients(Claim::Usual);
             if let Some(slot) = slot {
                 self.open(slot, key);
             } else if !self.sacrifice(&key) {
@@ -183,40 +179,6 @@ impl LocalPool {
                 local.feed();
             });
         }
-    }
-
-    /// Opens as many connections of a coming generation as clients of this shard used at
-    /// once under the active one; returns how many were opened. Stops when the generation
-    /// becomes active meanwhile: from then on waiting clients say how many are needed.
-    pub(super) async fn warm(self: &Rc<Self>, generation: &Arc<Generation>) -> usize {
-        if self.pool.active().is_none() || self.pool.settings().mode == PoolMode::Session {
-            // Nobody to take over from; or each would need its client's profile.
-            return 0;
-        }
-        let (wanted, id) = (self.most_used.get(), generation.id());
-        let pause = pause(wanted, self.left_of_active());
-        let mut opened: usize = 0;
-        while opened < wanted && self.pool.active() != Some(id) {
-            let Some(slot) = self.pool.take_slot(id, self.shard, Claim::Usual) else { break };
-            match self.dial(slot, Arc::default()).await {
-                Ok(conn) if self.pool.active() == Some(id) => self.arrive(conn),
-                Ok(conn) if self.pool.is_paused() => conn.close(),
-                Ok(conn) => self.warm.borrow_mut().push(conn),
-                Err(error) => {
-                    warn!(pool = %self.pool.settings().name, generation = %id, %error, "warming failed");
-                    break;
-                }
-            }
-            opened = opened.saturating_add(1);
-            sleep(pause).await;
-        }
-        opened
-    }
-
-    /// How long the active user may still serve.
-    fn left_of_active(&self) -> Duration {
-        let active = self.pool.active().and_then(|id| self.pool.generation(id));
-        active.map_or(Duration::ZERO, |active| Moment::now().until(active.end()))
     }
 }
 

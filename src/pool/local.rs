@@ -23,7 +23,7 @@ use super::profile::Profile;
 use super::settings::PoolMode;
 use super::shared::Pool;
 use super::work::Work;
-use crate::credentials::{CutReason, GenerationId};
+use crate::credentials::GenerationId;
 use crate::upstream::cancel;
 
 /// How long a CancelRequest may take.
@@ -41,8 +41,8 @@ pub struct LocalPool {
     pub(super) shard: usize,
     pub(super) registry: Rc<Registry>,
     pub(super) idle: RefCell<Vec<Conn>>,
-    /// Connections of a generation that is not active yet.
-    pub(super) warm: RefCell<Vec<Conn>>,
+    /// The generation that is to follow the active one: its connections are handed out already.
+    pub(super) coming: Cell<Option<GenerationId>>,
     /// Idle ones of a user that was replaced, closed a few at each tick.
     pub(super) leaving: RefCell<Vec<Conn>>,
     pub(super) leaving_batch: Cell<usize>,
@@ -104,7 +104,7 @@ impl LocalPool {
             shard,
             registry: Rc::default(),
             idle: RefCell::default(),
-            warm: RefCell::default(),
+            coming: Cell::new(None),
             leaving: RefCell::default(),
             leaving_batch: Cell::new(0),
             places: RefCell::default(),
@@ -207,7 +207,8 @@ impl LocalPool {
         conn.tether().release();
         conn.dressed = Arc::default();
         conn.prepared.clear();
-        if !conn.is_wanted(self.pool.standing()) {
+        self.follow_active();
+        if !self.wants(&conn) {
             conn.close();
             return;
         }
@@ -246,7 +247,7 @@ impl LocalPool {
     /// A free connection: to another shard that is worse off, to the oldest waiting client, or idle.
     pub(super) fn arrive(self: &Rc<Self>, conn: Conn) {
         self.follow_active();
-        if !conn.is_wanted(self.seen.get()) {
+        if !self.wants(&conn) {
             conn.close();
             self.feed();
             return;
@@ -271,15 +272,14 @@ impl LocalPool {
 
     fn note_use(&self) {
         self.work.checkouts.add(1);
-        let free = self.idle.borrow().len().saturating_add(self.warm.borrow().len());
-        let free = free.saturating_add(self.leaving.borrow().len());
+        let free = self.idle.borrow().len().saturating_add(self.leaving.borrow().len());
         let used = self.registry.len().saturating_sub(free);
         if used > self.most_used.get() {
             self.most_used.set(used);
         }
     }
 
-    fn hand_over(&self, conn: Conn, owner: &Owner) {
+    pub(super) fn hand_over(&self, conn: Conn, owner: &Owner) {
         conn.tether().hold(owner.client, &owner.waker.borrow());
         self.note_use();
         self.work.waits.borrow_mut().observe(owner.since.elapsed());
@@ -297,49 +297,6 @@ impl LocalPool {
         }
     }
 
-    /// Takes over what another thread made active: warm connections become the idle ones.
-    pub(super) fn follow_active(&self) {
-        let now = self.pool.standing();
-        if self.seen.get() == now {
-            return;
-        }
-        self.seen.set(now);
-        self.most_used.set(0);
-        let mut old: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| !conn.is_wanted(now)).collect();
-        let ready: Vec<Conn> = self.warm.borrow_mut().extract_if(.., |conn| conn.is_wanted(now)).collect();
-        self.idle.borrow_mut().extend(ready);
-        if now.is_paused() {
-            old.append(&mut self.warm.borrow_mut());
-        }
-        self.part_from(old, now.is_paused());
-    }
-
-    /// Another thread made a generation active, or none.
-    pub(super) fn active_changed(self: &Rc<Self>) {
-        self.follow_active();
-        loop {
-            // Warm connections serve those who wait before anything is dialled.
-            let Some(conn) = self.idle.borrow_mut().pop() else { break };
-            let owner = self.places.borrow_mut().serve(&conn.key);
-            match owner {
-                Some(owner) => self.hand_over(conn, &owner),
-                None => {
-                    self.idle.borrow_mut().push(conn);
-                    break;
-                }
-            }
-        }
-        self.feed();
-    }
-
-    /// Closes what is idle or warm of a generation that takes no more checkouts.
-    pub(super) fn retire(&self, generation: GenerationId) {
-        self.follow_active();
-        let warm: Vec<Conn> =
-            self.warm.borrow_mut().extract_if(.., |conn| conn.generation().id() == generation).collect();
-        warm.into_iter().for_each(Conn::close);
-    }
-
     /// Closes what is idle at a host where no connection is to stay; what is busy goes once it is given back.
     pub(super) fn leave(self: &Rc<Self>, host: usize) {
         self.registry
@@ -348,8 +305,7 @@ impl LocalPool {
             .filter(|tether| tether.host == host)
             .for_each(|tether| tether.come_of_age());
         let leaves = |conn: &mut Conn| conn.tether().host == host;
-        let mut gone: Vec<Conn> = self.idle.borrow_mut().extract_if(.., leaves).collect();
-        gone.extend(self.warm.borrow_mut().extract_if(.., leaves));
+        let gone: Vec<Conn> = self.idle.borrow_mut().extract_if(.., leaves).collect();
         gone.into_iter().for_each(Conn::close);
         self.feed();
     }
@@ -359,17 +315,6 @@ impl LocalPool {
         for tether in self.registry.all() {
             if tether.generation.id() == generation && tether.holder().is_some() {
                 self.cancel_tether(tether, None);
-            }
-        }
-    }
-
-    /// Tells every holder of a connection of this generation to let go.
-    pub(super) fn cut(&self, generation: GenerationId, reason: CutReason) {
-        self.retire(generation);
-        self.close_leaving(usize::MAX);
-        for tether in self.registry.all() {
-            if tether.generation.id() == generation {
-                tether.cut(reason);
             }
         }
     }
@@ -445,8 +390,7 @@ impl LocalPool {
 
     /// Closes everything that is idle.
     pub(super) fn close_idle(&self) {
-        let idle: Vec<Conn> =
-            self.idle.borrow_mut().drain(..).chain(self.warm.borrow_mut().drain(..)).collect();
+        let idle: Vec<Conn> = self.idle.borrow_mut().drain(..).collect();
         idle.into_iter().for_each(Conn::close);
         self.close_leaving(usize::MAX);
     }

@@ -15,6 +15,7 @@ mod fleet;
 mod functions;
 mod gate;
 mod group;
+mod handover;
 mod hunger;
 mod learning;
 mod ledger;

@@ -60,6 +60,9 @@ impl LocalPool {
 
     /// The connection that is longest overdue: closed if it is idle, else once it is given back.
     fn end_one_of_age(&self, now: Instant, limits: &Limits) {
+        if self.coming.get().is_some() {
+            return;
+        }
         let Some(serving) = self.seen.get().serving() else { return };
         let last = self.last_of_age.get();
         if last.is_some_and(|last| now.saturating_duration_since(last) < pace(limits)) {
@@ -82,6 +85,9 @@ impl LocalPool {
 
     /// Those at the front were idle longest.
     fn close_spare(&self, now: Instant, limits: &Limits) {
+        if self.coming.get().is_some() {
+            return;
+        }
         let Some(serving) = self.seen.get().serving() else { return };
         let waited_for =
             !self.places.borrow().is_empty() || self.pool.hungry_other_than(self.shard).is_some();
@@ -106,6 +112,9 @@ impl LocalPool {
         if limits.reserve_size == 0 || self.failures.get() > 0 || self.pausing.get() {
             return;
         }
+        if self.coming.get().is_some() {
+            return;
+        }
         let Some(serving) = self.seen.get().serving() else { return };
         let overdue = self.places.borrow().waiting_for(now, limits.reserve_timeout, self.paused_until.get());
         for _ in 0..from_reserve(overdue, self.under_way(), limits) {
@@ -119,7 +128,12 @@ impl LocalPool {
     /// Where clients are: on the first shard, and on others that have been used.
     fn open_to_minimum(self: &Rc<Self>, limits: &Limits) {
         let at_home = self.shard == 0 || self.most_used.get() > 0;
-        if !at_home || self.pausing.get() || self.filling.get() || self.pool.is_disabled() {
+        if !at_home
+            || self.coming.get().is_some()
+            || self.pausing.get()
+            || self.filling.get()
+            || self.pool.is_disabled()
+        {
             return;
         }
         let Some(serving) = self.seen.get().serving() else { return };
