@@ -37,7 +37,7 @@ bench:
 	@benches/bench $(ARGS)
 
 bench-criterion:
-	cargo bench --locked
+	cargo bench --locked --features bench -- $(ARGS)
 
 deps:
 	@scripts/install-deps

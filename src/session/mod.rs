@@ -2,6 +2,9 @@
 
 mod again;
 mod answers;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod by_name;
 mod calls;
 mod client;
@@ -32,6 +35,8 @@ mod roll;
 mod scan;
 mod settings;
 mod shard;
+#[cfg(any(test, feature = "bench"))]
+mod stage;
 mod statements;
 mod terminate;
 mod texts;
