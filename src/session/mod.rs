@@ -35,6 +35,8 @@ mod roll;
 mod scan;
 mod settings;
 mod shard;
+#[cfg(test)]
+mod sizes;
 #[cfg(any(test, feature = "bench"))]
 mod stage;
 mod statements;
