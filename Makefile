@@ -43,7 +43,7 @@ bench-rotation:
 	@benches/rotation.sh $(ARGS)
 
 bench-criterion:
-	cargo bench --locked
+	cargo bench --locked --features bench -- $(ARGS)
 
 deps:
 	@scripts/install-deps

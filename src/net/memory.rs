@@ -1,4 +1,4 @@
-//! A stream without a socket, for tests: what is read comes in the pieces that it was put in, and
+//! A stream without a socket, for tests and benchmarks: what is read comes in the pieces that it was put in, and
 //! nobody is woken.
 
 use std::collections::VecDeque;

@@ -1,7 +1,9 @@
 //! Sockets, TLS and buffers.
 
 mod connect;
-#[cfg(test)]
+// Benchmarks use a part of it.
+#[cfg(any(test, feature = "bench"))]
+#[cfg_attr(not(test), allow(dead_code))]
 mod memory;
 mod roots;
 mod settings;
@@ -10,7 +12,7 @@ mod tls;
 mod verify;
 
 pub use connect::{ConnectError, Peer, connect, connect_peer, spare_congestion_control};
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 pub(crate) use memory::{Memory, memory_pair};
 pub use roots::TlsRoots;
 pub use settings::{SocketTimes, SslMode, SslRoots};

@@ -20,7 +20,7 @@ pub struct Stream {
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     Memory(super::memory::Memory),
 }
 
@@ -51,7 +51,7 @@ impl Stream {
     }
 
     /// No socket at all.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn memory(end: super::memory::Memory) -> Self {
         Self { socket: Socket::Memory(end), tls: None }
     }
@@ -128,7 +128,7 @@ impl Stream {
         let socket = match self.socket {
             Socket::Tcp(s) => DetachedSocket::Tcp(s.into_std()?),
             Socket::Unix(s) => DetachedSocket::Unix(s.into_std()?),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "bench"))]
             Socket::Memory(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
         Ok(Detached { socket, tls: self.tls })
@@ -198,7 +198,7 @@ impl Stream {
         let ready = match &self.socket {
             Socket::Tcp(s) => s.poll_read_ready(&mut cx),
             Socket::Unix(s) => s.poll_read_ready(&mut cx),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "bench"))]
             Socket::Memory(end) => return end.has_news(),
         };
         if ready.is_pending() {
@@ -210,7 +210,7 @@ impl Stream {
         let looked = match &self.socket {
             Socket::Tcp(s) => s.try_read(&mut byte),
             Socket::Unix(s) => s.try_read(&mut byte),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "bench"))]
             Socket::Memory(_) => return false,
         };
         !matches!(looked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
@@ -237,7 +237,7 @@ fn flush_tls(tls: &mut ClientConnection, socket: &mut Socket, cx: &mut Context<'
 impl Socket {
     #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "bench"))]
         if let Self::Memory(end) = self {
             return end.poll_read(buf);
         }
@@ -245,7 +245,7 @@ impl Socket {
         match self {
             Self::Tcp(s) => ready!(Pin::new(s).poll_read(cx, &mut buf))?,
             Self::Unix(s) => ready!(Pin::new(s).poll_read(cx, &mut buf))?,
-            #[cfg(test)]
+            #[cfg(any(test, feature = "bench"))]
             Self::Memory(_) => {}
         }
         Poll::Ready(Ok(buf.filled().len()))
@@ -256,7 +256,7 @@ impl Socket {
         match self {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_write(cx, buf),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "bench"))]
             Self::Memory(end) => end.poll_write(buf),
         }
     }
@@ -316,7 +316,7 @@ impl AsyncWrite for Stream {
         match &mut this.socket {
             Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
             Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "bench"))]
             Socket::Memory(_) => Poll::Ready(Ok(())),
         }
     }

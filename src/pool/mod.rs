@@ -33,7 +33,9 @@ mod shared;
 mod slot;
 mod snapshot;
 mod spread;
-#[cfg(test)]
+// Benchmarks use a part of it.
+#[cfg(any(test, feature = "bench"))]
+#[cfg_attr(not(test), allow(dead_code))]
 mod stage;
 mod survey;
 mod tend;

@@ -1,4 +1,4 @@
-//! A pool that opens no connections, for the tests of what holds them: they are brought to it.
+//! A pool that opens no connections, for tests and benchmarks of what holds them: they are brought to it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::wire::CancelKey;
 
 impl LocalPool {
     /// A pool of transaction mode with an active user, whose upstreams have so many statements.
-    pub(crate) fn staged(max_prepared_statements: usize) -> Rc<Self> {
+    pub(crate) fn staged(max_prepared_statements: usize) -> Option<Rc<Self>> {
         let upstream = UpstreamSettings {
             hosts: vec![HostSettings { host: "/nowhere".to_owned(), port: 5432 }],
             target_session_attrs: SessionAttrs::default(),
@@ -47,11 +47,11 @@ impl LocalPool {
             max_prepared_statements,
             pins: PinSettings { policy: PinPolicy::Auto, most: 100 },
         };
-        let local = Self::new(Arc::new(Pool::new(settings, 0, Vec::new()).unwrap()), 0);
+        let local = Self::new(Arc::new(Pool::new(settings, 0, Vec::new()).ok()?), 0);
         // As many are being opened as there could be.
         local.dialling.set(usize::MAX);
         local.stage_rotation();
-        local
+        Some(local)
     }
 
     /// Another generation becomes active.
@@ -62,14 +62,13 @@ impl LocalPool {
         self.pool.set_active(Some(id));
     }
 
-    /// A connection of the active generation to the server process of this number.
-    pub(crate) fn stage(&self, stream: Stream, pid: u32) -> Conn {
-        let slot =
-            self.pool.active().and_then(|id| self.pool.take_slot(id, self.shard, Claim::Usual)).unwrap();
+    /// A connection of the active generation to the server process of this number; `None`: one too many.
+    pub(crate) fn stage(&self, stream: Stream, pid: u32) -> Option<Conn> {
+        let slot = self.pool.take_slot(self.pool.active()?, self.shard, Claim::Usual)?;
         let key = Some(CancelKey { pid, secret: Vec::new() });
         let peer = Peer::Unix("/nowhere".into());
         let connected = Connected { stream, host: 0, passed: Vec::new(), peer, key, params: Vec::new() };
-        Conn::new(connected, Arc::default(), slot, &self.registry)
+        Some(Conn::new(connected, Arc::default(), slot, &self.registry))
     }
 
     /// A connection is free: the oldest waiting client's, or idle.

@@ -58,16 +58,17 @@ pub(super) async fn serve(shard: Rc<Shard>, stream: Stream, address: Option<Sock
 /// A client that another shard sent, until it goes.
 pub(super) async fn arrive(shard: Rc<Shard>, traveller: Box<Traveller>) {
     // Nobody hears of a client whose socket no runtime takes, as of one that came in.
-    let Some(admitted) = settle(shard, *traveller).await else { return };
+    let Some(admitted) = Box::pin(settle(shard, *traveller)).await else { return };
     run(admitted).await;
 }
 
-async fn run(mut admitted: Admitted) {
+/// In a box, which is handed on as it is: a future keeps what it moves twice.
+async fn run(mut admitted: Box<Admitted>) {
     let end = poll_fn(|cx| admitted.relay.poll_run(cx)).await;
     debug!(client = admitted.seat.id.0, end = %end, "client out");
     match end {
-        End::Moves(shard) => depart(admitted, shard),
-        end => Box::pin(goodbye(admitted.relay, end)).await,
+        End::Moves(shard) => depart(*admitted, shard),
+        end => Box::pin(goodbye(*admitted, end)).await,
     }
 }
 
@@ -89,7 +90,7 @@ fn depart(admitted: Admitted, to: usize) {
     }
 }
 
-async fn settle(shard: Rc<Shard>, traveller: Traveller) -> Option<Admitted> {
+async fn settle(shard: Rc<Shard>, traveller: Traveller) -> Option<Box<Admitted>> {
     let Traveller { stream, who, pool, mine, seat, key } = traveller;
     let stream = stream.attach().ok()?;
     let local = shard.pools.by_index(pool)?.clone();
@@ -98,7 +99,7 @@ async fn settle(shard: Rc<Shard>, traveller: Traveller) -> Option<Admitted> {
     let cell = joined.cell.clone();
     let mut relay = Relay::new(shard, local, cell, stream, mine.startup.clone(), BytesMut::new());
     relay.goes_on(mine);
-    Some(Admitted { relay, seat, joined, key })
+    Some(Box::new(Admitted { relay, seat, joined, key }))
 }
 
 /// A client that is logged in, with what must be given back when it goes.
@@ -134,7 +135,7 @@ async fn greet(
     mut stream: Stream,
     address: Option<SocketAddr>,
     seat: Seat,
-) -> Result<Admitted, Away> {
+) -> Result<Box<Admitted>, Away> {
     let limit = shard.crowd.settings().startup_timeout;
     let greeting = match timeout(limit, read_greeting(&mut stream)).await {
         Ok(Ok(greeting)) => greeting,
@@ -164,7 +165,12 @@ async fn greet(
     }
 }
 
-async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -> Result<Admitted, Away> {
+async fn admit(
+    shard: Rc<Shard>,
+    mut stream: Stream,
+    hello: Hello,
+    seat: Seat,
+) -> Result<Box<Admitted>, Away> {
     if database_of(&hello.params) == Some(CONSOLE) {
         console(&shard, stream, hello, &seat);
         return Err(Away::Silent);
@@ -216,7 +222,7 @@ async fn admit(shard: Rc<Shard>, mut stream: Stream, hello: Hello, seat: Seat) -
     if let Some(conn) = prepared.conn {
         relay.hold(conn);
     }
-    Ok(Admitted { relay, seat, joined, key })
+    Ok(Box::new(Admitted { relay, seat, joined, key }))
 }
 
 /// Without a user because the server said no, it is asked once more; what it says.
@@ -410,7 +416,8 @@ fn console(shard: &Rc<Shard>, stream: Stream, hello: Hello, seat: &Seat) {
 }
 
 /// Leaves nothing of the session on its upstream, and says why to a client that is still there.
-async fn goodbye(relay: Relay, end: End) {
+async fn goodbye(admitted: Admitted, end: End) {
+    let Admitted { relay, seat: _seat, joined: _joined, key: _key } = admitted;
     let said = match end {
         End::ClientLeft | End::Terminated | End::Overdue | End::Said | End::Moves(_) => None,
         End::Refused(fields) => Some(fields),

@@ -5,6 +5,9 @@ mod again;
 mod answers;
 mod around;
 mod balance;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod by_name;
 mod calls;
 mod client;
@@ -38,6 +41,10 @@ mod scan;
 mod settings;
 mod shard;
 mod shelf;
+#[cfg(test)]
+mod sizes;
+#[cfg(any(test, feature = "bench"))]
+mod stage;
 mod statements;
 mod terminate;
 mod texts;

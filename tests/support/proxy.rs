@@ -17,6 +17,8 @@ use super::wait::wait_for;
 
 /// Long enough for a loaded machine; only a hang gets there.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same where a program runs it that interprets it.
+const SLOWER: Duration = Duration::from_secs(150);
 
 /// A running `leasehold run --config FILE`, its log in JSON. Killed when dropped;
 /// a test that cares for a proper end sends SIGTERM and waits.
@@ -25,6 +27,7 @@ pub struct Leasehold {
     program: Program,
     port: u16,
     directory: TempDir,
+    patience: Duration,
     _claim: Option<Port>,
 }
 
@@ -37,17 +40,30 @@ impl Leasehold {
 
     /// As [`Leasehold::run`], with environment variables.
     pub async fn run_with(config: &str, env: &[(&str, &str)]) -> Self {
+        Self::start(config, command(), env, PATIENCE).await
+    }
+
+    /// As [`Leasehold::run`], by a program that runs it, slower: its command line without the binary's name.
+    pub async fn run_by(mut runner: Command, config: &str) -> Self {
+        let own = command();
+        runner.arg(own.get_program());
+        for (name, _) in own.get_envs() {
+            runner.env_remove(name);
+        }
+        Self::start(config, runner, &[], SLOWER).await
+    }
+
+    async fn start(config: &str, mut command: Command, env: &[(&str, &str)], patience: Duration) -> Self {
         let mut config: Table = config.parse().unwrap_or_else(|error| panic!("{error}\n{config}"));
         let claim = fill_in(&mut config);
         let listen: SocketAddr = config["listen"]["tcp"].as_str().unwrap().parse().unwrap();
         let directory = tempfile::Builder::new().prefix("leasehold-run-").tempdir().unwrap();
         let file = directory.path().join("leasehold.toml");
         std::fs::write(&file, config.to_string()).unwrap();
-        let mut command = command();
         command.arg("run").arg("--config").arg(&file).env("STATE_DIRECTORY", directory.path());
         command.envs(env.iter().copied());
         let mut program = Program::start(command);
-        let accepts = wait_for(PATIENCE, async || {
+        let accepts = wait_for(patience, async || {
             if program.ended().is_some() {
                 return Some(false);
             }
@@ -58,7 +74,7 @@ impl Leasehold {
         if accepts != Some(true) {
             panic!("leasehold does not listen on {listen}:\n{}\n{}", program.stdout(), program.stderr());
         }
-        Self { program, port: listen.port(), directory, _claim: claim }
+        Self { program, port: listen.port(), directory, patience, _claim: claim }
     }
 
     /// Runs any command line of the binary to its end.
@@ -126,7 +142,7 @@ impl Leasehold {
     /// SIGTERM and the exit code; a proxy that does not end fails the test with its log.
     pub async fn terminate(&mut self) -> i32 {
         self.signal(Signal::TERM);
-        let code = self.wait_exit(PATIENCE).await;
+        let code = self.wait_exit(self.patience).await;
         code.unwrap_or_else(|| panic!("leasehold did not end after SIGTERM:\n{}", self.log_text()))
     }
 

@@ -1,28 +1,17 @@
 //! Clients' relays, a pool and models of servers, all in memory: moved on step by step, in an order
 //! and in pieces that dice decide.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-
-use bytes::BytesMut;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::server::Server;
 use super::settings::REPORTED;
 use super::words::Word;
-use crate::cancel::Cancels;
 use crate::net::{Memory, Stream, memory_pair};
-use crate::pool::{Conn, LocalPool, PoolShard, Profile};
+use crate::pool::{Conn, LocalPool, Profile};
 use crate::session::relay::{Hold, Relay};
-use crate::session::roll::ClientCell;
 use crate::session::shard::Shard;
-use crate::session::told::TellSettings;
-use crate::session::{ClientState, Crowd, Doors, ListenSettings};
 use crate::wire::parameter_status;
 
 /// More rounds than any case needs to come to rest.
@@ -94,30 +83,9 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(startups: &[Vec<(String, String)>], upstreams: usize, most: usize, seed: u64) -> Self {
-        let settings = ListenSettings {
-            tcp: None,
-            unix_dir: None,
-            unix_port: 6432,
-            unix_mode: 0o700,
-            max_clients: 100,
-            startup_timeout: Duration::from_secs(1),
-            max_prepared_bytes: 1 << 24,
-            thread_busy: 0,
-            tell: TellSettings::default(),
-        };
-        let (console, _) = mpsc::unbounded_channel();
-        let crowd = Crowd::new(settings, 1);
-        let shard = Shard::new(
-            0,
-            PoolShard::new(&[], 0),
-            crowd,
-            Cancels::new(Vec::new()),
-            console,
-            Arc::new(Doors::new(1)),
-        );
         let mut world = Self {
-            shard,
-            local: LocalPool::staged(most),
+            shard: Shard::staged(),
+            local: LocalPool::staged(most).unwrap(),
             clients: Vec::new(),
             upstreams: BTreeMap::new(),
             reserve: Vec::new(),
@@ -133,7 +101,7 @@ impl World {
     fn open(&mut self, upstreams: usize) {
         for _ in 0..upstreams {
             let (far, near) = memory_pair();
-            self.reserve.push(self.local.stage(Stream::memory(near), self.next_pid));
+            self.reserve.push(self.local.stage(Stream::memory(near), self.next_pid).unwrap());
             let upstream = Upstream { far, server: Server::new(&[]), outbox: VecDeque::new() };
             self.upstreams.insert(self.next_pid, upstream);
             self.next_pid += 1;
@@ -142,24 +110,9 @@ impl World {
 
     fn arrives(&self, startup: &[(String, String)]) -> Client {
         let (far, near) = memory_pair();
-        let cell = ClientCell {
-            id: self.shard.crowd.enter(0).id,
-            database: "app".to_owned(),
-            user: "app".to_owned(),
-            application_name: String::new(),
-            address: None,
-            state: Cell::new(ClientState::Idle),
-            pinned: Cell::new(None),
-            ends: Cell::new(None),
-            idle_since: Cell::new(None),
-            waiting_since: Cell::new(Instant::now()),
-            since: Instant::now(),
-            waker: Waker::noop().clone(),
-        };
-        let profile = self.shard.profiles.shared(&Arc::new(Profile::new(startup.iter().cloned())));
-        let (shard, local) = (self.shard.clone(), self.local.clone());
+        let profile = Profile::new(startup.iter().cloned());
         Client {
-            relay: Relay::new(shard, local, Rc::new(cell), Stream::memory(near), profile, BytesMut::new()),
+            relay: Relay::staged(&self.shard, &self.local, Stream::memory(near), profile),
             far,
             outbox: VecDeque::new(),
             startup: startup.to_vec(),
