@@ -7,8 +7,10 @@ use std::time::Duration;
 pub(super) const TICK: Duration = Duration::from_millis(100);
 /// The longest pause between two connections that are opened ahead of a switch.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-/// So much of what the old user has left is taken for either.
-const SHARE: u32 = 10;
+/// This part of what the old user has left is taken for opening, one of so many.
+const TO_OPEN: u32 = 3;
+/// And this for closing.
+const TO_CLOSE: u32 = 10;
 /// Within so many ticks all idle connections of a replaced user are closed.
 const MOST_TICKS: u32 = 20;
 
@@ -16,12 +18,12 @@ const MOST_TICKS: u32 = 20;
 /// has so much left.
 pub(super) fn pause(count: usize, left: Duration) -> Duration {
     let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
-    (left / SHARE / count).min(LONGEST_PAUSE)
+    (left / TO_OPEN / count).min(LONGEST_PAUSE)
 }
 
 /// How many of `count` idle connections of a replaced user are closed at each tick, while it has so much left.
 pub(super) fn batch(count: usize, left: Duration) -> usize {
-    let ticks = (left / SHARE).as_millis() / TICK.as_millis();
+    let ticks = (left / TO_CLOSE).as_millis() / TICK.as_millis();
     let ticks = u32::try_from(ticks).unwrap_or(u32::MAX).clamp(1, MOST_TICKS);
     count.div_ceil(usize::try_from(ticks).unwrap_or(1)).max(1)
 }
@@ -35,12 +37,12 @@ mod tests {
     }
 
     #[test]
-    fn opening_takes_a_tenth_of_what_is_left_at_most() {
+    fn opening_takes_a_third_of_what_is_left_at_most() {
         for (count, left, expected) in [
             (20, seconds(3600), 50),
             (100, seconds(3600), 50),
-            (20, seconds(2), 10),
-            (100, seconds(2), 2),
+            (20, seconds(2), 33),
+            (100, seconds(2), 6),
             (20, Duration::ZERO, 0),
             (0, seconds(1), 50),
         ] {

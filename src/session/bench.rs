@@ -6,9 +6,10 @@ use std::task::{Context, Waker};
 
 use bytes::BytesMut;
 
+use super::around::Around;
 use super::relay::{Hold, Relay};
 use super::shard::Shard;
-use super::virtual_session::{Around, House, Sight};
+use super::virtual_session::{House, Sight};
 use crate::net::{Memory, Stream, memory_pair};
 use crate::pool::{ClientId, Conn, LocalPool, Profile};
 
