@@ -8,7 +8,7 @@ mod wire_client;
 use std::time::Duration;
 
 use support::{Endpoint, Program, short_or_long, wait_until};
-use wire_client::message::query;
+use wire_client::message::{self, query};
 use wire_client::{Plan, Stand};
 
 /// Only a hang gets there.
@@ -92,6 +92,74 @@ async fn a_slow_reader_costs_no_memory() {
     let grown = stand.proxy.peak_rss_kib() - before;
     assert!(grown < ROOM_KIB, "the proxy grew by {grown} KiB");
     assert_eq!(slow.until_ready().await.len(), 100_003);
+}
+
+/// Rows of every size round what is passed on without being read, with other rows and statements between them,
+/// to a client that reads in bursts: byte for byte as sent.
+#[tokio::test]
+async fn long_rows_come_whole_and_in_order_among_short_ones() {
+    const ROWS: &str =
+        "SELECT n, repeat(md5(n::text), n) FROM unnest(ARRAY[1, 2047, 2049, 40000, 3, 100000, 2050, 7]) n";
+    for mode in ["transaction", "session"] {
+        let stand = or_skip!(Stand::start_with(Plan { mode, pool_size: 2, ..Plan::default() }).await);
+        let mut direct = stand.direct().await;
+        let expected: Vec<_> = direct.query(ROWS).await;
+        assert_eq!(expected[1].row()[0].as_deref(), Some("1"));
+        let mut client = stand.client().await;
+        // Three at once, and what is prepared by name behind a long row: its answer is told apart again.
+        let batch = [
+            query(ROWS),
+            query("SELECT 'between'"),
+            message::parse("again", ROWS),
+            message::bind("", "again", &[]),
+            message::execute("", 0),
+            message::sync(),
+            query(ROWS),
+        ]
+        .concat();
+        for _ in 0..3 {
+            client.send(&batch).await;
+            // The pipes are full by now, and the proxy waits for the client.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let rows = |answer: &[wire_client::Message]| -> Vec<Vec<Option<String>>> {
+                answer.iter().filter(|message| message.kind == b'D').map(wire_client::Message::row).collect()
+            };
+            for what in ["long", "short", "long", "long"] {
+                let answer = rows(&client.until_ready().await);
+                let right =
+                    if what == "long" { rows(&expected) } else { vec![vec![Some("between".to_owned())]] };
+                assert!(answer == right, "{mode}: {what}: {} rows", answer.len());
+            }
+            client.send(&[message::close_statement("again"), message::sync()].concat()).await;
+            client.until_ready().await;
+        }
+    }
+}
+
+/// A client that is ended, or goes, in the middle of a long row: its connection is closed and nobody gets the rest.
+#[tokio::test]
+async fn who_ends_in_the_middle_of_a_long_row_leaves_nothing_behind() {
+    let stand = or_skip!(Stand::start_with(Plan { pool_size: 1, ..Plan::default() }).await);
+    let console = stand.proxy.endpoint("leasehold").connect().await;
+    for end in ["kill", "leave", "reset"] {
+        let mut client = stand.client().await;
+        client.send(&query("SELECT repeat('x', 100000000)")).await;
+        let stuck = async || stand.sessions("wait_event = 'ClientWrite'").await == 1;
+        assert!(wait_until(PATIENCE, stuck).await, "{end}");
+        match end {
+            "kill" => {
+                let rows = console.query("SHOW CLIENTS", &[]).await.unwrap();
+                let id: i64 = rows[0].get("id");
+                console.simple_query(&format!("KILL_CLIENT {id}")).await.unwrap();
+            }
+            "leave" => drop(client),
+            _ => client.reset(),
+        }
+        let gone = async || stand.sessions("wait_event = 'ClientWrite'").await == 0;
+        assert!(wait_until(PATIENCE, gone).await, "{end}");
+        let mut next = stand.client().await;
+        assert_eq!(next.value("SELECT 'fresh'").await, "fresh", "{end}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod connect;
 #[cfg(any(test, feature = "bench"))]
 #[cfg_attr(not(test), allow(dead_code))]
 mod memory;
+mod pipe;
 mod roots;
 mod settings;
 mod stream;
@@ -14,6 +15,7 @@ mod verify;
 pub use connect::{ConnectError, Peer, connect, connect_peer, spare_congestion_control};
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use memory::{Memory, memory_pair};
+pub use pipe::Pipe;
 pub use roots::TlsRoots;
 pub use settings::{SocketTimes, SslMode, SslRoots};
 pub use stream::{Detached, Stream};

@@ -2,11 +2,12 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustls::{ClientConnection, ProtocolVersion};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream, registered with the runtime it was made on.
@@ -111,6 +112,66 @@ impl Stream {
         match &self.socket {
             Socket::Unix(socket) => socket.peer_cred().ok().map(|peer| peer.uid()),
             _ => None,
+        }
+    }
+
+    /// Whether it is a socket without TLS.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        match &self.socket {
+            Socket::Tcp(_) | Socket::Unix(_) => self.tls.is_none(),
+            #[cfg(any(test, feature = "bench"))]
+            Socket::Memory(_) => false,
+        }
+    }
+
+    /// Reads from the socket itself in another way than by copying; `WouldBlock` is waited for.
+    pub(super) fn poll_read_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let done = match &self.socket {
+                Socket::Tcp(s) => {
+                    ready!(s.poll_read_ready(cx))?;
+                    s.try_io(Interest::READABLE, || read(s.as_fd()))
+                }
+                Socket::Unix(s) => {
+                    ready!(s.poll_read_ready(cx))?;
+                    s.try_io(Interest::READABLE, || read(s.as_fd()))
+                }
+                #[cfg(any(test, feature = "bench"))]
+                Socket::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
+            };
+            if !matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                return Poll::Ready(done);
+            }
+        }
+    }
+
+    /// Writes to the socket itself in another way than by copying; `WouldBlock` is waited for.
+    pub(super) fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let done = match &self.socket {
+                Socket::Tcp(s) => {
+                    ready!(s.poll_write_ready(cx))?;
+                    s.try_io(Interest::WRITABLE, || write(s.as_fd()))
+                }
+                Socket::Unix(s) => {
+                    ready!(s.poll_write_ready(cx))?;
+                    s.try_io(Interest::WRITABLE, || write(s.as_fd()))
+                }
+                #[cfg(any(test, feature = "bench"))]
+                Socket::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
+            };
+            if !matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                return Poll::Ready(done);
+            }
         }
     }
 

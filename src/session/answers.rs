@@ -53,6 +53,20 @@ impl AnswerScan {
         (left > 0 || self.at_boundary()).then_some(left)
     }
 
+    /// How much is still to come of a message that nobody looks at.
+    #[inline]
+    pub(super) fn passing(&self) -> usize {
+        match self.gathering {
+            None => usize::try_from(self.headers.left()).unwrap_or(0),
+            Some(_) => 0,
+        }
+    }
+
+    /// So much of it went another way.
+    pub(super) fn passed(&mut self, bytes: usize) {
+        self.headers.skip(bytes);
+    }
+
     /// Passes over what is left of a message that was told when it began.
     #[inline]
     pub(super) fn pass_over(&mut self, input: &mut &[u8]) {

@@ -24,6 +24,9 @@ const LONGEST_WITHHELD: usize = 64 * 1024;
 impl Relay {
     /// Reads from the server and writes straight on to the client.
     pub(super) fn poll_server(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+        if let Some(step) = self.poll_bypass(cx) {
+            return step;
+        }
         let Hold::Active(conn) = &mut self.hold else { return Step::Park };
         let n = match conn.stream.poll_read(cx, scratch) {
             Poll::Pending => return Step::Park,
@@ -48,6 +51,7 @@ impl Relay {
         match self.client.poll_write(cx, passed) {
             Poll::Ready(Ok(written)) => {
                 self.to_client.extend_from_slice(passed.get(written..).unwrap_or_default());
+                self.may_bypass();
                 Step::Again
             }
             Poll::Ready(Err(_)) if self.leaving.is_some() => {

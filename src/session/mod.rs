@@ -9,6 +9,7 @@ mod balance;
 #[doc(hidden)]
 pub mod bench;
 mod by_name;
+mod bypass;
 mod calls;
 mod client;
 mod crowd;

@@ -8,7 +8,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 
@@ -26,7 +26,7 @@ use super::roll::{ClientCell, ClientState, Farewell};
 use super::shard::{SCRATCH, Shard};
 use super::told::Tenure;
 use super::virtual_session::VirtualSession;
-use crate::net::Stream;
+use crate::net::{Pipe, Stream};
 use crate::pool::{Conn, LocalPool, Overdue, PoolMode, Profile, Waiting};
 use crate::wire::HeaderScan;
 
@@ -75,6 +75,8 @@ pub(super) struct Relay {
     pub(super) to_server: BytesMut,
     /// Owed to the client.
     pub(super) to_client: BytesMut,
+    /// The same, and before it: a long row that goes past.
+    pub(super) pipe: Option<Box<Pipe>>,
     /// The client said Terminate, or is gone with its Terminate in `ahead`, or has closed its half.
     pub(super) leaving: Option<Box<Leaving>>,
     /// The upstream ended, the session did not, and the client has more to say or hear of it.
@@ -116,6 +118,7 @@ impl Relay {
             verdict: Verdict::Pass,
             to_server: BytesMut::new(),
             to_client: BytesMut::new(),
+            pipe: None,
             leaving: None,
             loss: None,
             reopens: false,
@@ -130,6 +133,7 @@ impl Relay {
         self.answers = AnswerScan::default();
         self.withheld.clear();
         self.verdict = Verdict::Pass;
+        self.end_bypass();
         if !self.session_mode {
             if self.to_server.is_empty() {
                 self.to_server = self.shard.spare.take();
@@ -378,6 +382,7 @@ impl Relay {
     }
 
     pub(super) fn flush_client(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        ready!(self.drain_pipe(cx))?;
         while !self.to_client.is_empty() {
             match self.client.poll_write(cx, &self.to_client) {
                 Poll::Ready(Ok(n)) => self.to_client.advance(n),
@@ -459,7 +464,8 @@ impl Relay {
     pub(super) fn part(mut self) -> (Stream, BytesMut, bool) {
         self.keeping = None;
         let at_rest = self.at_rest();
-        let at_boundary = self.answers.at_boundary();
+        let unsent = self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0);
+        let at_boundary = self.answers.at_boundary() && !unsent;
         if let Hold::Active(conn) = std::mem::replace(&mut self.hold, Hold::Idle) {
             if conn.cut().is_some() || self.server_said || self.mine.is_broken() {
                 conn.close();
@@ -474,6 +480,8 @@ impl Relay {
                 self.local.give_back(conn);
             }
         }
-        (self.client, self.to_client, at_boundary)
+        // Behind a row that is not whole nothing is understood.
+        let owed = if unsent { BytesMut::new() } else { self.to_client };
+        (self.client, owed, at_boundary)
     }
 }

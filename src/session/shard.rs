@@ -21,10 +21,14 @@ use super::roll::{ClientCell, ClientCounts, ClientRow, ClientState, Farewell};
 use super::texts::Serials;
 use crate::cancel::Cancels;
 use crate::clock::thread_time;
+use crate::net::Pipe;
 use crate::pool::{ClientId, PoolShard, Profile, TimeoutSettings};
 
 /// The relay's read buffer: one a thread. 16 KiB beat 8 and 64 on large results.
 pub(super) const SCRATCH: usize = 16 * 1024;
+
+/// So many pipes are kept that nobody uses.
+const PIPES: usize = 8;
 
 /// How often clients without an upstream are looked after, and at how busy the thread is.
 const TICK: Duration = Duration::from_millis(500);
@@ -43,6 +47,7 @@ pub struct Shard {
     /// Buffers that nobody uses between two polls, kept so that a transaction needs no memory of its own.
     pub(super) around: RefCell<Around>,
     pub(super) spare: RefCell<BytesMut>,
+    pub(super) pipes: RefCell<Vec<Box<Pipe>>>,
     clients: RefCell<HashMap<ClientId, Rc<ClientCell>>>,
     pub(super) stopping: Cell<bool>,
     /// Clients that come by go elsewhere.
@@ -76,6 +81,7 @@ impl Shard {
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             around: RefCell::default(),
             spare: RefCell::default(),
+            pipes: RefCell::default(),
             clients: RefCell::default(),
             stopping: Cell::new(false),
             exodus: Cell::new(None),
@@ -85,6 +91,14 @@ impl Shard {
             base: Arc::default(),
             nobody: Notify::new(),
         })
+    }
+
+    /// For the next long row, if there are not enough of them.
+    pub(super) fn keep_pipe(&self, pipe: Box<Pipe>) {
+        let mut pipes = self.pipes.borrow_mut();
+        if pipes.len() < PIPES {
+            pipes.push(pipe);
+        }
     }
 
     /// Tells every client that it is to go.

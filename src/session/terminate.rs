@@ -97,6 +97,7 @@ impl Relay {
     pub(super) fn client_is_gone(&mut self) {
         self.leaving.get_or_insert_default().client_is_gone();
         self.to_client = BytesMut::new();
+        self.pipe = None;
     }
 
     /// Why it ends when the server has closed the connection.

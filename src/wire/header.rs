@@ -74,6 +74,11 @@ impl HeaderScan {
         part
     }
 
+    /// So much of the current body, and no more than that, has gone by unseen.
+    pub fn skip(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
     /// Passes over the rest of the current body, then reads the next header.
     /// `None`: `input` is used up.
     ///
