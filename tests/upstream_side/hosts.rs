@@ -378,8 +378,9 @@ async fn a_user_that_is_late_on_the_standby_is_waited_for() {
     assert_eq!(user().await, before);
     readers.more(20, &pair).await;
     pair.standby.admin().psql("SELECT pg_wal_replay_resume()").await.success();
-    assert!(wait_until(PATIENCE, async || user().await != before).await, "{}", pair.proxy.log_text());
-    let now = user().await;
+    // For a moment both serve, one connection after the other.
+    let other = async || Some(user().await).filter(|user| *user != before);
+    let now = wait_for(PATIENCE, other).await.unwrap_or_else(|| panic!("{}", pair.proxy.log_text()));
     assert!(users.contains(&now), "{now} is none of {users:?}");
     let gone = async || pair.primary.roles_like("lh-%").await == [now.clone()];
     assert!(wait_until(PATIENCE, gone).await, "{}", pair.proxy.log_text());
