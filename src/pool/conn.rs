@@ -138,11 +138,12 @@ impl Conn {
 
     /// Whether it may go to a client although its user, `coming`, is not the active one yet.
     pub(super) fn is_early(&self, standing: Standing, coming: GenerationId) -> bool {
-        let slot = &self.slot;
-        slot.generation().id() == coming
-            && standing.serving().is_some()
-            && standing.era() == slot.era()
-            && !self.tether().is_of_age()
+        self.slot.generation().id() == coming && self.is_spare(standing)
+    }
+
+    /// Whether it may go to a client although its user has been replaced.
+    pub(super) fn is_spare(&self, standing: Standing) -> bool {
+        standing.serving().is_some() && standing.era() == self.slot.era() && !self.tether().is_of_age()
     }
 
     pub(super) fn tether(&self) -> &Rc<Tether> {

@@ -22,6 +22,8 @@ use crate::wire::ErrorFields;
 /// Pause after a failed dial: doubled each time, up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// So many connections are opened at once where there are others.
+const LANES: usize = 2;
 /// How long waiting clients of a shard may stand still before other shards are asked for a connection.
 const PATIENCE: Duration = Duration::from_millis(2);
 /// A client that has waited for so long, with every connection taken, makes a pool saturated.
@@ -38,8 +40,15 @@ impl LocalPool {
                 self.weigh(Sight::Room);
                 return;
             }
-            // After a failure one dial at a time probes the server.
-            let most = if self.failures.get() > 0 { 1 } else { waiting };
+            // After a failure one dial at a time probes the server. Beside connections that come round, a few
+            // are opened at a time: most of those who wait have one sooner than another process is there.
+            let most = if self.failures.get() > 0 {
+                1
+            } else if self.in_service() > 0 {
+                waiting.min(LANES)
+            } else {
+                waiting
+            };
             let dialling = self.under_way();
             if self.pausing.get() || dialling >= most {
                 return;

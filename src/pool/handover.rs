@@ -15,6 +15,7 @@ use tracing::warn;
 use super::conn::Conn;
 use super::ledger::Claim;
 use super::local::LocalPool;
+use super::profile::Profile;
 use super::settings::PoolMode;
 use super::slot::Slot;
 use super::spread::pause;
@@ -83,6 +84,23 @@ impl LocalPool {
                 tether.cut(reason);
             }
         }
+    }
+
+    /// Connections of this shard that clients have or may have, those apart that are about to be closed.
+    pub(super) fn in_service(&self) -> usize {
+        self.registry.len().saturating_sub(self.leaving.borrow().len())
+    }
+
+    /// One of the replaced user's that is about to be closed, for a client that would have to wait for a new one: all that
+    /// were opened ahead are busy.
+    pub(super) fn pop_leaving(&self, key: &Arc<Profile>) -> Option<Conn> {
+        if self.in_service() == 0 {
+            return None;
+        }
+        let standing = self.seen.get();
+        let mut leaving = self.leaving.borrow_mut();
+        let at = leaving.iter().rposition(|conn| conn.is_spare(standing) && conn.key == *key)?;
+        Some(leaving.remove(at))
     }
 
     /// A place for one more connection that clients may have now: those of the coming user count as well.

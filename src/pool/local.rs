@@ -149,7 +149,7 @@ impl LocalPool {
             return None;
         }
         loop {
-            let mut conn = self.pop_idle(key, dress)?;
+            let mut conn = self.pop_idle(key, dress).or_else(|| self.pop_leaving(key))?;
             if conn.stream.has_news() {
                 // The server said something or left while nobody was reading.
                 drop(conn);
