@@ -14,6 +14,7 @@ use super::ledger::Claim;
 use super::local::LocalPool;
 use super::places::CheckoutError;
 use super::profile::Profile;
+use super::settings::PoolMode;
 use super::slot::Slot;
 
 use crate::upstream::{DialError, dial};
@@ -22,6 +23,8 @@ use crate::wire::ErrorFields;
 /// Pause after a failed dial: doubled each time, up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a client waits for one of the connections there are before another is opened for it.
+const OPENS_AFTER: Duration = Duration::from_millis(1);
 /// So many connections are opened at once where there are others.
 const LANES: usize = 2;
 /// How long waiting clients of a shard may stand still before other shards are asked for a connection.
@@ -50,18 +53,42 @@ impl LocalPool {
                 waiting
             };
             let dialling = self.under_way();
-            if self.pausing.get() || dialling >= most {
+            if self.pausing.get() || self.looking_again.get() || dialling >= most {
                 return;
             }
             let Some(key) = self.places.borrow().wanted(dialling) else { return };
             let slot = self.slot_for_clients(Claim::Usual);
             if let Some(slot) = slot {
+                if !self.is_worth_it() {
+                    return;
+                }
                 self.open(slot, key);
             } else if !self.sacrifice(&key) {
                 self.call_for_help();
                 return;
             }
         }
+    }
+
+    /// Whether another connection is opened for those who wait. Beside connections that come round only for one who
+    /// has waited a little: most have one before a new one could be there, and each costs the server's machine a
+    /// process. If not, it is looked again soon.
+    fn is_worth_it(self: &Rc<Self>) -> bool {
+        if self.in_service() == 0 || self.pool.settings().mode == PoolMode::Session {
+            return true;
+        }
+        let waited = self.places.borrow().longest_wait(Instant::now());
+        if waited.is_none_or(|waited| waited >= OPENS_AFTER) {
+            return true;
+        }
+        self.looking_again.set(true);
+        let local = self.clone();
+        spawn_local(async move {
+            sleep(OPENS_AFTER).await;
+            local.looking_again.set(false);
+            local.feed();
+        });
+        false
     }
 
     /// All connections that there may be are open.

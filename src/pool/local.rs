@@ -56,6 +56,8 @@ pub struct LocalPool {
     pub(super) last_of_age: Cell<Option<Instant>>,
     pub(super) failures: Cell<u32>,
     pub(super) pausing: Cell<bool>,
+    /// In a moment it is looked again whether those who wait need another connection.
+    pub(super) looking_again: Cell<bool>,
     /// The other shards have been asked for a connection.
     pub(super) hungry: Cell<bool>,
     /// Waiting clients are being watched for standing still.
@@ -114,6 +116,7 @@ impl LocalPool {
             last_of_age: Cell::new(None),
             failures: Cell::new(0),
             pausing: Cell::new(false),
+            looking_again: Cell::new(false),
             hungry: Cell::new(false),
             patient: Cell::new(false),
             seen: Cell::default(),

@@ -10,7 +10,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// This part of what the old user has left is taken for opening, one of so many.
 const TO_OPEN: u32 = 3;
 /// And this for closing.
-const TO_CLOSE: u32 = 10;
+const TO_CLOSE: u32 = 3;
 /// Within so many ticks all idle connections of a replaced user are closed.
 const MOST_TICKS: u32 = 20;
 
@@ -51,14 +51,14 @@ mod tests {
     }
 
     #[test]
-    fn closing_takes_two_seconds_or_a_tenth_of_what_is_left() {
+    fn closing_takes_two_seconds_or_a_third_of_what_is_left() {
         for (count, left, expected) in [
             (20, seconds(3600), 1),
             (100, seconds(3600), 5),
             (101, seconds(3600), 6),
             (3, seconds(3600), 1),
-            (20, seconds(4), 5),
-            (20, seconds(1), 20),
+            (20, seconds(4), 2),
+            (20, seconds(1), 7),
             (20, Duration::ZERO, 20),
         ] {
             assert_eq!(batch(count, left), expected, "{count} {left:?}");
