@@ -26,7 +26,7 @@ impl Relay {
         if plain && self.leaving.is_none() && self.to_client.is_empty() && self.pipe.is_none() {
             let spare = self.shard.pipes.borrow_mut().pop();
             // Without file descriptors it is read like everything else.
-            self.pipe = spare.or_else(|| Pipe::new().ok().map(Box::new));
+            self.pipe = spare.or_else(|| Pipe::new().ok());
         }
     }
 

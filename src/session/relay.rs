@@ -76,7 +76,7 @@ pub(super) struct Relay {
     /// Owed to the client.
     pub(super) to_client: BytesMut,
     /// The same, and before it: a long row that goes past.
-    pub(super) pipe: Option<Box<Pipe>>,
+    pub(super) pipe: Option<Pipe>,
     /// The client said Terminate, or is gone with its Terminate in `ahead`, or has closed its half.
     pub(super) leaving: Option<Box<Leaving>>,
     /// The upstream ended, the session did not, and the client has more to say or hear of it.

@@ -47,7 +47,7 @@ pub struct Shard {
     /// Buffers that nobody uses between two polls, kept so that a transaction needs no memory of its own.
     pub(super) around: RefCell<Around>,
     pub(super) spare: RefCell<BytesMut>,
-    pub(super) pipes: RefCell<Vec<Box<Pipe>>>,
+    pub(super) pipes: RefCell<Vec<Pipe>>,
     clients: RefCell<HashMap<ClientId, Rc<ClientCell>>>,
     pub(super) stopping: Cell<bool>,
     /// Clients that come by go elsewhere.
@@ -94,7 +94,7 @@ impl Shard {
     }
 
     /// For the next long row, if there are not enough of them.
-    pub(super) fn keep_pipe(&self, pipe: Box<Pipe>) {
+    pub(super) fn keep_pipe(&self, pipe: Pipe) {
         let mut pipes = self.pipes.borrow_mut();
         if pipes.len() < PIPES {
             pipes.push(pipe);
