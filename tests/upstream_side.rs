@@ -8,6 +8,8 @@ mod wire_client;
 
 #[path = "upstream_side/cases.rs"]
 mod cases;
+#[path = "upstream_side/handover.rs"]
+mod handover;
 #[path = "upstream_side/hosts.rs"]
 mod hosts;
 #[path = "upstream_side/login.rs"]
