@@ -27,6 +27,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const OPENS_AFTER: Duration = Duration::from_millis(1);
 /// So many connections are opened at once where there are others.
 const LANES: usize = 2;
+/// So many, if somebody has waited for so long: those there are do not come round.
+const MANY_LANES: usize = 8;
+const LONG: Duration = Duration::from_millis(20);
 /// How long waiting clients of a shard may stand still before other shards are asked for a connection.
 const PATIENCE: Duration = Duration::from_millis(2);
 /// A client that has waited for so long, with every connection taken, makes a pool saturated.
@@ -43,17 +46,8 @@ impl LocalPool {
                 self.weigh(Sight::Room);
                 return;
             }
-            // After a failure one dial at a time probes the server. Beside connections that come round, a few
-            // are opened at a time: most of those who wait have one sooner than another process is there.
-            let most = if self.failures.get() > 0 {
-                1
-            } else if self.in_service() > 0 {
-                waiting.min(LANES)
-            } else {
-                waiting
-            };
             let dialling = self.under_way();
-            if self.pausing.get() || self.looking_again.get() || dialling >= most {
+            if self.pausing.get() || self.looking_again.get() || dialling >= self.lanes(waiting, dialling) {
                 return;
             }
             let Some(key) = self.places.borrow().wanted(dialling) else { return };
@@ -68,6 +62,20 @@ impl LocalPool {
                 return;
             }
         }
+    }
+
+    /// How many connections may be under way for so many who wait. After a failure one at a time probes the server.
+    /// Beside connections that come round, a few are opened at a time: most of those who wait have one sooner
+    /// than another process is there.
+    fn lanes(&self, waiting: usize, dialling: usize) -> usize {
+        if self.failures.get() > 0 {
+            return 1;
+        }
+        if self.in_service() == 0 || self.pool.settings().mode == PoolMode::Session {
+            return waiting;
+        }
+        let waited = if dialling < LANES { None } else { self.places.borrow().longest_wait(Instant::now()) };
+        waiting.min(if waited >= Some(LONG) { MANY_LANES } else { LANES })
     }
 
     /// Whether another connection is opened for those who wait. Beside connections that come round only for one who
