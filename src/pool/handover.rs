@@ -127,7 +127,11 @@ impl LocalPool {
         let pause = pause(wanted, self.left_of_active());
         self.coming.set(Some(id));
         let mut opened: usize = 0;
-        while opened < wanted && self.pool.active() != Some(id) {
+        let goes_on = || {
+            // It may be retired before it was active, and a paused pool opens nothing.
+            self.coming.get() == Some(id) && self.pool.active() != Some(id) && !self.pool.is_paused()
+        };
+        while opened < wanted && goes_on() {
             let Some(slot) = self.pool.take_slot(id, self.shard, Claim::Usual) else { break };
             match self.dial(slot, Arc::default()).await {
                 Ok(conn) => self.enters(conn),
