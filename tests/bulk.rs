@@ -136,6 +136,50 @@ async fn long_rows_come_whole_and_in_order_among_short_ones() {
     }
 }
 
+/// Large pieces are waited for in the middle of a long stream. Whoever is not sent more gets what there is, and what comes behind
+/// it wakes as always.
+#[tokio::test]
+async fn the_last_piece_of_a_long_stream_and_what_follows_come_in_time() {
+    const SOON: Duration = Duration::from_millis(700);
+    for mode in ["transaction", "session"] {
+        let stand = or_skip!(Stand::start_with(Plan { mode, pool_size: 1, ..Plan::default() }).await);
+        let mut client = stand.client().await;
+        let stalls = "SELECT repeat('x', 1000) FROM generate_series(1, 5000) UNION ALL SELECT pg_sleep(3)::text";
+        client.send(&query(stalls)).await;
+        let mut rows = 0;
+        while let Ok(message) = tokio::time::timeout(SOON, client.next()).await {
+            rows += usize::from(message.unwrap().kind == b'D');
+        }
+        // What PostgreSQL itself holds back is less than 8 KiB.
+        assert!((4990..=5000).contains(&rows), "{mode}: {rows} rows while the server sleeps");
+        client.until_ready().await;
+
+        client.query("CREATE TABLE landed (n int)").await;
+        client.send(&query("COPY landed FROM STDIN")).await;
+        assert_eq!(client.next().await.unwrap().kind, b'G');
+        let lines = message::copy_data("123456789\n".repeat(400).as_bytes());
+        for _ in 0..1000 {
+            client.send(&lines).await;
+        }
+        client.send(&message::copy_data(b"none\n")).await;
+        let refused = tokio::time::timeout(SOON, client.next()).await.expect("the server's error").unwrap();
+        assert_eq!((refused.kind, refused.field(b'C').as_str()), (b'E', "22P02"), "{mode}");
+        client.send(&message::copy_fail("it failed already")).await;
+        client.until_ready().await;
+
+        // Long ones that end, each with its end, and short ones behind them, of this client and of the next.
+        for _ in 0..20 {
+            client.query("SELECT repeat('x', 1000) FROM generate_series(1, 2000)").await;
+            let short = tokio::time::timeout(SOON, client.value("SELECT 'short'")).await;
+            assert_eq!(short.expect("an answer"), "short", "{mode}");
+        }
+        client.leave().await;
+        let mut next = stand.client().await;
+        let short = tokio::time::timeout(SOON, next.value("SELECT 'next'")).await;
+        assert_eq!(short.expect("an answer"), "next", "{mode}");
+    }
+}
+
 /// A client that is ended, or goes, in the middle of a long row: its connection is closed and nobody gets the rest.
 #[tokio::test]
 async fn who_ends_in_the_middle_of_a_long_row_leaves_nothing_behind() {

@@ -1,6 +1,7 @@
 //! Sockets, TLS and buffers.
 
 mod connect;
+mod low_water;
 // Benchmarks use a part of it.
 #[cfg(any(test, feature = "bench"))]
 #[cfg_attr(not(test), allow(dead_code))]

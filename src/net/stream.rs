@@ -10,6 +10,8 @@ use rustls::{ClientConnection, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::low_water::set_low_water;
+
 /// A connected stream, registered with the runtime it was made on.
 #[derive(Debug)]
 pub struct Stream {
@@ -172,6 +174,15 @@ impl Stream {
             if !matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
                 return Poll::Ready(done);
             }
+        }
+    }
+
+    /// From now on who reads from a TCP socket is woken when so many bytes are there (with TLS, of what it makes of them), or at
+    /// once if they are; at least one. The end wakes at any rate. Who asks for more than one must ask for one again, by
+    /// a clock where it does not know that as much will come.
+    pub fn wakes_at(&self, bytes: u32) {
+        if let Socket::Tcp(socket) = &self.socket {
+            set_low_water(socket, bytes.max(1));
         }
     }
 

@@ -51,6 +51,7 @@ impl Relay {
             Poll::Ready(Ok(n)) => n,
         };
         self.local.count_from_server(n);
+        self.flow.comes_down(n);
         self.answers.passed(n);
         match self.drain_pipe(cx) {
             Poll::Ready(Err(_)) => Some(Step::End(End::ClientLeft)),

@@ -34,6 +34,7 @@ impl Relay {
             Poll::Ready(Ok(n)) => n,
         };
         self.local.count_from_server(n);
+        self.flow.comes_down(n);
         let bytes = scratch.get(..n).unwrap_or_default();
         if !self.mine.all_pass() || !self.withheld.is_empty() || self.verdict != Verdict::Pass {
             return self.sort_out(bytes).map_or_else(Step::End, |()| self.throw_away_or_go_on());
@@ -121,6 +122,9 @@ impl Relay {
     fn hear(&mut self, answer: Answer) -> Result<(), End> {
         if answer == Answer::Step(b'1') {
             self.local.count_server_parse();
+        }
+        if matches!(answer, Answer::Ready(_)) {
+            self.flow.ends();
         }
         if self.session_mode {
             self.hear_in_session(&answer);

@@ -53,6 +53,7 @@ impl Relay {
 
     /// The upstream ends, the session does not.
     pub(super) fn lose(&mut self, mut fields: ErrorFields) {
+        self.gathers_no_more();
         let Hold::Active(mut conn) = std::mem::replace(&mut self.hold, Hold::Idle) else { return };
         info!(
             pool = %self.local.pool().settings().name,
@@ -98,6 +99,7 @@ impl Relay {
     }
 
     fn forget_upstream(&mut self) {
+        self.flow.ends();
         self.exchange.reset();
         self.answers = AnswerScan::default();
         self.withheld.clear();

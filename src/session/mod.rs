@@ -18,6 +18,7 @@ mod downward;
 mod end;
 mod entrance;
 mod exchange;
+mod gather;
 mod going_on;
 mod greeting;
 mod heard;

@@ -46,6 +46,7 @@ impl Relay {
 
     /// With `pin = "never"`: its upstream goes to others without what it left there.
     fn leaves_behind(&mut self) {
+        self.gathers_no_more();
         let closes =
             self.exchange.uncertain() || std::mem::take(&mut self.server_said) || self.mine.has_lasting();
         self.mine.unties();

@@ -17,6 +17,7 @@ use super::answers::AnswerScan;
 use super::around::spare;
 use super::end::{End, Step};
 use super::exchange::Exchange;
+use super::gather::{Flow, Gather};
 use super::keeping::Keeping;
 use super::leaving::Leaving;
 use super::loss::Loss;
@@ -77,6 +78,8 @@ pub(super) struct Relay {
     pub(super) to_client: BytesMut,
     /// The same, and before it: a long row that goes past.
     pub(super) pipe: Option<Pipe>,
+    pub(super) flow: Flow,
+    pub(super) gather: Option<Box<Gather>>,
     /// The client said Terminate, or is gone with its Terminate in `ahead`, or has closed its half.
     pub(super) leaving: Option<Box<Leaving>>,
     /// The upstream ended, the session did not, and the client has more to say or hear of it.
@@ -119,6 +122,8 @@ impl Relay {
             to_server: BytesMut::new(),
             to_client: BytesMut::new(),
             pipe: None,
+            flow: Flow::default(),
+            gather: None,
             leaving: None,
             loss: None,
             reopens: false,
@@ -179,7 +184,10 @@ impl Relay {
             };
             match step {
                 Step::Again => {}
-                Step::Park => return Poll::Pending,
+                Step::Park => {
+                    self.waits(cx);
+                    return Poll::Pending;
+                }
                 Step::End(end) => return Poll::Ready(end),
             }
         }
@@ -428,6 +436,7 @@ impl Relay {
 
     /// Gives the upstream back, or closes it where the books are in doubt.
     pub(super) fn let_go(&mut self) {
+        self.gathers_no_more();
         self.cell.state.set(ClientState::Idle);
         self.keeping = None;
         self.tenure = None;
@@ -462,6 +471,7 @@ impl Relay {
     /// a connection in doubt is closed. Returns the client's stream, what is still owed to
     /// it, and whether a message of our own may follow that.
     pub(super) fn part(mut self) -> (Stream, BytesMut, bool) {
+        self.gathers_no_more();
         self.keeping = None;
         let at_rest = self.at_rest();
         let unsent = self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0);

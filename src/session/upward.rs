@@ -52,6 +52,7 @@ impl Relay {
             Poll::Ready(Ok(0) | Err(_)) => Step::End(End::ClientLeft),
             Poll::Ready(Ok(n)) => {
                 self.local.count_from_client(n);
+                self.flow.goes_up(n);
                 self.pass_on(cx, scratch.get(..n).unwrap_or_default())
             }
         }
