@@ -144,7 +144,8 @@ async fn the_last_piece_of_a_long_stream_and_what_follows_come_in_time() {
     for mode in ["transaction", "session"] {
         let stand = or_skip!(Stand::start_with(Plan { mode, pool_size: 1, ..Plan::default() }).await);
         let mut client = stand.client().await;
-        let stalls = "SELECT repeat('x', 1000) FROM generate_series(1, 5000) UNION ALL SELECT pg_sleep(3)::text";
+        let stalls =
+            "SELECT repeat('x', 1000) FROM generate_series(1, 5000) UNION ALL SELECT pg_sleep(3)::text";
         client.send(&query(stalls)).await;
         let mut rows = 0;
         while let Ok(message) = tokio::time::timeout(SOON, client.next()).await {

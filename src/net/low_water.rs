@@ -3,8 +3,8 @@
 
 use std::os::fd::AsFd;
 
-use nix::{libc, setsockopt_impl, sockopt_impl};
 use nix::sys::socket::setsockopt;
+use nix::{libc, setsockopt_impl, sockopt_impl};
 
 sockopt_impl!(
     /// Bytes, at least one. Its end and errors wake at any rate, and so does a buffer that is full.

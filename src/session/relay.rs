@@ -24,7 +24,7 @@ use super::loss::Loss;
 use super::owed::Verdict;
 use super::refusal;
 use super::roll::{ClientCell, ClientState, Farewell};
-use super::shard::{SCRATCH, Shard};
+use super::shard::{AHEAD, Shard};
 use super::told::Tenure;
 use super::virtual_session::VirtualSession;
 use crate::net::{Pipe, Stream};
@@ -403,7 +403,7 @@ impl Relay {
 
     /// Reads what the client sends early, up to a bound, to learn when it leaves. True if it did.
     fn read_ahead(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> bool {
-        while self.ahead.len() < SCRATCH {
+        while self.ahead.len() < AHEAD {
             match self.client.poll_read(cx, scratch) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(0) | Err(_)) => return true,

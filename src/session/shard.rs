@@ -24,8 +24,11 @@ use crate::clock::thread_time;
 use crate::net::Pipe;
 use crate::pool::{ClientId, PoolShard, Profile, TimeoutSettings};
 
-/// The relay's read buffer: one a thread. 16 KiB beat 8 and 64 on large results.
-pub(super) const SCRATCH: usize = 16 * 1024;
+/// The relay's read buffer: one a thread, as large as the pieces that long streams come in.
+pub(super) const SCRATCH: usize = 64 * 1024;
+
+/// What a client may send ahead of its turn before it is left to wait.
+pub(super) const AHEAD: usize = 16 * 1024;
 
 /// So many pipes are kept that nobody uses.
 const PIPES: usize = 8;
