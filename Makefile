@@ -16,8 +16,8 @@ help:
 # As root too: the demo runs PostgreSQL as another user by itself.
 demo:
 	@scripts/install-deps --demo
-	cargo build --locked --release
-	$${CARGO_TARGET_DIR:-target}/release/leasehold demo $(ARGS)
+	cargo build --locked --profile demo
+	$${CARGO_TARGET_DIR:-target}/demo/leasehold demo $(ARGS)
 
 test:
 	@scripts/install-deps

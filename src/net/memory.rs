@@ -88,9 +88,9 @@ impl Memory {
         Poll::Ready(Ok(length))
     }
 
-    pub(super) fn has_news(&self) -> bool {
+    pub(super) fn poll_news(&self) -> Poll<()> {
         let lane = lock(&self.reads);
-        lane.closed || !lane.pieces.is_empty()
+        if lane.closed || !lane.pieces.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

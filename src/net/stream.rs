@@ -258,22 +258,16 @@ impl Stream {
     }
 
     /// Whether the peer sent something (or left) while nobody was reading,
-    /// as far as the runtime has been told: no system call unless it has.
+    /// as far as the runtime has been told: no system call unless it has. If not, the waker of `cx` is woken
+    /// when it does.
     #[must_use]
-    pub fn has_news(&mut self) -> bool {
+    pub fn has_news(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(tls) = &mut self.tls
             && !matches!(tls.process_new_packets(), Ok(state) if state.plaintext_bytes_to_read() == 0)
         {
             return true;
         }
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let ready = match &self.socket {
-            Socket::Tcp(s) => s.poll_read_ready(&mut cx),
-            Socket::Unix(s) => s.poll_read_ready(&mut cx),
-            #[cfg(any(test, feature = "bench"))]
-            Socket::Memory(end) => return end.has_news(),
-        };
-        if ready.is_pending() {
+        if self.poll_socket(cx).is_pending() {
             return false;
         }
         // Readiness can be left over from a read that filled its buffer: look,
@@ -283,9 +277,18 @@ impl Stream {
             Socket::Tcp(s) => s.try_read(&mut byte),
             Socket::Unix(s) => s.try_read(&mut byte),
             #[cfg(any(test, feature = "bench"))]
-            Socket::Memory(_) => return false,
+            Socket::Memory(_) => return true,
         };
-        !matches!(looked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+        !matches!(looked, Err(e) if e.kind() == io::ErrorKind::WouldBlock) || self.poll_socket(cx).is_ready()
+    }
+
+    fn poll_socket(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.socket {
+            Socket::Tcp(s) => s.poll_read_ready(cx).map(drop),
+            Socket::Unix(s) => s.poll_read_ready(cx).map(drop),
+            #[cfg(any(test, feature = "bench"))]
+            Socket::Memory(end) => end.poll_news(),
+        }
     }
 
     /// Writes what fits without waiting, for a goodbye that nobody waits for.

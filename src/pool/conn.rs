@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -57,9 +58,13 @@ pub struct ServerRow {
     pub outdated: bool,
 }
 
-/// A connection, owned by whoever uses it.
+/// A connection, owned by whoever uses it. In a box: it changes hands twice for each transaction.
 #[derive(Debug)]
-pub struct Conn {
+pub struct Conn(Box<Link>);
+
+/// What a connection is.
+#[derive(Debug)]
+pub struct Link {
     /// The bytes: the relay reads and writes here.
     pub stream: Stream,
     /// The settings laid on it since login, in transaction mode.
@@ -70,6 +75,22 @@ pub struct Conn {
     params: Vec<(String, String)>,
     tethered: Tethered,
     slot: Slot,
+}
+
+impl Deref for Conn {
+    type Target = Link;
+
+    #[inline]
+    fn deref(&self) -> &Link {
+        &self.0
+    }
+}
+
+impl DerefMut for Conn {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Link {
+        &mut self.0
+    }
 }
 
 impl Conn {
@@ -86,7 +107,8 @@ impl Conn {
             &stream,
             &slot,
         );
-        Self { stream, dressed: Arc::default(), prepared: Prepared::default(), key, params, tethered, slot }
+        let (dressed, prepared) = (Arc::default(), Prepared::default());
+        Self(Box::new(Link { stream, dressed, prepared, key, params, tethered, slot }))
     }
 
     /// The generation whose user it is logged in as.
@@ -124,11 +146,12 @@ impl Conn {
     /// Asks a question of our own between transactions. Not cancel safe: a cancelled
     /// question closes the connection. `None`: the connection is lost.
     pub async fn query(self, sql: &str) -> (Option<Self>, Result<Answer, QueryError>) {
-        let Self { stream, dressed, mut prepared, key, params, tethered, slot } = self;
+        let Link { stream, dressed, mut prepared, key, params, tethered, slot } = *self.0;
         // As every Query does.
         prepared.unnamed = None;
         let (stream, answer) = simple_query(stream, sql).await;
-        (stream.map(|stream| Self { stream, dressed, prepared, key, params, tethered, slot }), answer)
+        let whole = |stream| Self(Box::new(Link { stream, dressed, prepared, key, params, tethered, slot }));
+        (stream.map(whole), answer)
     }
 
     /// Whether it may go to a client.
@@ -159,7 +182,7 @@ impl Conn {
 
     /// Takes the connection off this shard; `None` if the runtime does not give it up.
     pub(super) fn detach(self) -> Option<DetachedConn> {
-        let Self { stream, dressed, prepared, key, params, tethered, slot } = self;
+        let Link { stream, dressed, prepared, key, params, tethered, slot } = *self.0;
         let tether = tethered.tether.clone();
         drop(tethered);
         Some(DetachedConn {
@@ -202,7 +225,7 @@ impl DetachedConn {
         let stream = stream.attach().ok()?;
         let tethered = registry.tether(Origin { peer, cancel, opened, fraction, number }, &stream, &slot);
         tethered.tether.prepared.set(prepared.len());
-        Some(Conn { stream, dressed, prepared, key, params, tethered, slot })
+        Some(Conn(Box::new(Link { stream, dressed, prepared, key, params, tethered, slot })))
     }
 }
 

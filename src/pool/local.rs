@@ -139,13 +139,14 @@ impl LocalPool {
     }
 
     /// An idle connection with this profile, if there is one and nobody waits; one that is
-    /// dressed in `dress` if that is quickly found. The waker is how its holder is told to let go.
+    /// dressed in `dress` if that is quickly found. The waker of `cx` is how its holder is told to let go; it is
+    /// woken, too, when the server says something.
     pub fn try_checkout(
         &self,
         client: ClientId,
         key: &Arc<Profile>,
         dress: &Arc<Profile>,
-        waker: &Waker,
+        cx: &mut Context<'_>,
     ) -> Option<Conn> {
         self.follow_active();
         if !self.places.borrow().is_empty() {
@@ -153,12 +154,12 @@ impl LocalPool {
         }
         loop {
             let mut conn = self.pop_idle(key, dress).or_else(|| self.pop_leaving(key))?;
-            if conn.stream.has_news() {
+            if conn.stream.has_news(cx) {
                 // The server said something or left while nobody was reading.
                 drop(conn);
                 continue;
             }
-            conn.tether().hold(client, waker);
+            conn.tether().hold(client, cx.waker());
             self.note_use();
             return Some(conn);
         }
@@ -382,7 +383,9 @@ impl LocalPool {
         }
         self.close_leaving(self.leaving_batch.get());
         self.follow_active();
-        let gone: Vec<Conn> = self.idle.borrow_mut().extract_if(.., |conn| conn.stream.has_news()).collect();
+        let mut cx = Context::from_waker(Waker::noop());
+        let gone: Vec<Conn> =
+            self.idle.borrow_mut().extract_if(.., |conn| conn.stream.has_news(&mut cx)).collect();
         drop(gone);
         self.feed();
         self.tend(now, &limits);

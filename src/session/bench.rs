@@ -65,7 +65,8 @@ impl Bench {
     #[must_use]
     pub fn checkout_and_give_back(&self) -> bool {
         let base = &self.shard.base;
-        let conn = self.local.try_checkout(ClientId(1), base, self.relay.mine.profile(), Waker::noop());
+        let mut cx = Context::from_waker(Waker::noop());
+        let conn = self.local.try_checkout(ClientId(1), base, self.relay.mine.profile(), &mut cx);
         conn.map(|conn| self.local.give_back(conn)).is_some()
     }
 

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -351,7 +351,8 @@ async fn prepare_session(seeker: &Seeker<'_>, profile: &Arc<Profile>) -> Result<
 
 impl Seeker<'_> {
     async fn checkout(&self, key: &Arc<Profile>) -> Result<Conn, ErrorFields> {
-        if let Some(conn) = self.local.try_checkout(self.client, key, &self.shard.base, self.waker) {
+        let mut cx = Context::from_waker(self.waker);
+        if let Some(conn) = self.local.try_checkout(self.client, key, &self.shard.base, &mut cx) {
             return Ok(conn);
         }
         let mut waiting = self.local.wait(self.client, key, self.waker);

@@ -34,9 +34,7 @@ use crate::wire::HeaderScan;
 /// A message's header.
 pub(super) const SHORTEST: usize = 5;
 
-/// Large where it holds an upstream, and moved then: a box would be an allocation for each transaction.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant)]
 pub(super) enum Hold {
     Idle,
     Waiting(Waiting),
@@ -52,6 +50,8 @@ pub(super) struct Relay {
     pub(super) client: Stream,
     pub(super) session_mode: bool,
     pub(super) hold: Hold,
+    /// It was found to have nothing to say within this poll, and wakes us when it has.
+    pub(super) watched: bool,
     /// Told when the upstream goes.
     pub(super) tenure: Option<Box<Tenure>>,
     /// While it is kept between transactions.
@@ -107,6 +107,7 @@ impl Relay {
             client,
             session_mode,
             hold: Hold::Idle,
+            watched: false,
             tenure: None,
             keeping: None,
             requests: HeaderScan::default(),
@@ -240,9 +241,10 @@ impl Relay {
                 }
             }
         }
-        match self.local.try_checkout(self.cell.id, &self.shard.base, self.mine.profile(), cx.waker()) {
+        match self.local.try_checkout(self.cell.id, &self.shard.base, self.mine.profile(), cx) {
             Some(conn) => {
                 self.hold(conn);
+                self.watched = true;
                 self.pass_on(cx, fresh)
             }
             None => {
@@ -287,6 +289,7 @@ impl Relay {
     }
 
     fn poll_active(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Step {
+        let watched = std::mem::take(&mut self.watched);
         let Hold::Active(conn) = &mut self.hold else { return Step::Again };
         if let Some(reason) = conn.cut() {
             let fields = refusal::cut(reason, conn.generation());
@@ -300,6 +303,7 @@ impl Relay {
         }
         let mut moved = false;
         match self.flush_client(cx) {
+            Poll::Ready(Ok(())) if watched => {}
             Poll::Ready(Ok(())) => match self.poll_server(cx, scratch) {
                 Step::Again if !matches!(self.hold, Hold::Active(_)) => return Step::Again,
                 Step::Again => match self.comes_to_rest() {
@@ -453,18 +457,6 @@ impl Relay {
         } else {
             self.local.give_back(conn);
         }
-    }
-
-    /// Takes a session apart that goes on elsewhere: the client's stream, and what it believes it has.
-    pub(super) fn depart(self) -> (Stream, Rc<LocalPool>, VirtualSession) {
-        (self.client, self.local, self.mine)
-    }
-
-    /// A session that comes from another thread goes on.
-    pub(super) fn goes_on(&mut self, mut mine: VirtualSession) {
-        mine.startup = self.shard.profiles.shared(&mine.startup);
-        mine.profile = self.shard.profiles.shared(&mine.profile);
-        self.mine = mine;
     }
 
     /// Takes the session apart at its end: what it ran is cancelled, what it left is undone,

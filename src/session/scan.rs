@@ -123,30 +123,53 @@ fn is_plain(text: &[u8]) -> bool {
         Some((_, Token::Word(word))) => PLAIN.iter().any(|plain| word.eq_ignore_ascii_case(plain.as_bytes())),
         Some(_) => false,
     };
-    known
-        && memchr::memchr3_iter(b';', b'_', b'&', text).all(|at| {
-            let (before, rest) = text.split_at_checked(at).unwrap_or_default();
-            let behind = rest.get(1..).unwrap_or_default();
-            match rest.first() {
-                Some(b';') => behind.iter().all(|byte| byte.is_ascii_whitespace() || *byte == b';'),
-                Some(b'_') => {
-                    !(begins(behind, b"advisory_") || begins(behind, b"config") && ends(before, b"set"))
-                }
-                // An identifier with escapes.
-                _ => !(ends(before, b"u") && begins(behind, b"\"")),
-            }
-        })
-        && !is_into_temporary(text)
+    if !known {
+        return false;
+    }
+    // To begin a search costs more than to look at so few bytes.
+    if text.len() <= SHORT {
+        let marks = text.iter().enumerate().filter(|(_, byte)| is_mark(**byte));
+        return marks.into_iter().all(|(at, _)| is_harmless(text, at));
+    }
+    memchr::memchr3_iter(b';', b'_', b'&', text).all(|at| is_harmless(text, at))
+        && memchr::memchr2_iter(b't', b'T', text).all(|at| is_harmless(text, at))
 }
 
-/// SELECT … INTO TEMP makes a table; rare enough to search for its word in what begins so.
-fn is_into_temporary(text: &[u8]) -> bool {
-    memchr::memchr2_iter(b't', b'T', text).any(|at| {
-        let rest = text.get(at..).unwrap_or_default();
-        begins(rest, b"temp")
-            && text.get(..at).unwrap_or_default().last().is_some_and(u8::is_ascii_whitespace)
-            && (begins(rest, b"temporary") || rest.get(4).is_some_and(u8::is_ascii_whitespace))
-    })
+/// A text that is looked at byte by byte.
+const SHORT: usize = 200;
+
+/// What may be in the middle of something that matters.
+#[inline]
+fn is_mark(byte: u8) -> bool {
+    const MARKS: [bool; 256] = {
+        let mut marks = [false; 256];
+        marks[b';' as usize] = true;
+        marks[b'_' as usize] = true;
+        marks[b'&' as usize] = true;
+        marks[b't' as usize] = true;
+        marks[b'T' as usize] = true;
+        marks
+    };
+    MARKS.get(usize::from(byte)).copied().unwrap_or(true)
+}
+
+/// Whether nothing comes of what stands at this place.
+#[inline]
+fn is_harmless(text: &[u8], at: usize) -> bool {
+    let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+    let Some((mark, behind)) = rest.split_first() else { return true };
+    match mark {
+        b';' => behind.iter().all(|byte| byte.is_ascii_whitespace() || *byte == b';'),
+        b'_' => !(begins(behind, b"advisory_") || begins(behind, b"config") && ends(before, b"set")),
+        // SELECT … INTO TEMP makes a table; rare enough to search for its word in what begins so.
+        b't' | b'T' => {
+            let is_word = before.last().is_some_and(u8::is_ascii_whitespace) && begins(behind, b"emp");
+            !(is_word
+                && (begins(behind, b"emporary") || behind.get(3).is_some_and(u8::is_ascii_whitespace)))
+        }
+        // An identifier with escapes.
+        _ => !(ends(before, b"u") && begins(behind, b"\"")),
+    }
 }
 
 fn begins(text: &[u8], with: &[u8]) -> bool {
