@@ -70,11 +70,14 @@ impl Activity {
         let since =
             |begun: Option<Instant>| begun.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         self.idle.set((!more).then_some(now));
-        let mut spent = Spent { query: since(self.query.replace(more.then_some(now))), ..Spent::default() };
-        if ends {
-            spent.transaction = since(self.transaction.replace(more.then_some(now)));
+        let next = more.then_some(now);
+        let query_began = self.query.replace(next);
+        let query = since(query_began);
+        if !ends {
+            return Spent { query, ..Spent::default() };
         }
-        spent
+        let began = self.transaction.replace(next);
+        Spent { query, transaction: if began == query_began { query } else { since(began) } }
     }
 }
 

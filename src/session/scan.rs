@@ -164,8 +164,7 @@ fn is_harmless(text: &[u8], at: usize) -> bool {
         // SELECT … INTO TEMP makes a table; rare enough to search for its word in what begins so.
         b't' | b'T' => {
             let is_word = before.last().is_some_and(u8::is_ascii_whitespace) && begins(behind, b"emp");
-            !(is_word
-                && (begins(behind, b"emporary") || behind.get(3).is_some_and(u8::is_ascii_whitespace)))
+            !(is_word && (begins(behind, b"emporary") || behind.get(3).is_some_and(u8::is_ascii_whitespace)))
         }
         // An identifier with escapes.
         _ => !(ends(before, b"u") && begins(behind, b"\"")),
