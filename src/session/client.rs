@@ -76,7 +76,7 @@ async fn run(mut admitted: Box<Admitted>) {
 fn depart(admitted: Admitted, to: usize) {
     let Admitted { relay, mut seat, joined, key } = admitted;
     let (here, who) = (relay.shard.clone(), Who::of(&joined.cell));
-    let (stream, local, mine) = relay.depart();
+    let Relay { client: stream, local, mine, .. } = relay;
     let Ok(stream) = stream.detach() else { return };
     drop(joined);
     seat.moves(to);
@@ -91,14 +91,16 @@ fn depart(admitted: Admitted, to: usize) {
 }
 
 async fn settle(shard: Rc<Shard>, traveller: Traveller) -> Option<Box<Admitted>> {
-    let Traveller { stream, who, pool, mine, seat, key } = traveller;
+    let Traveller { stream, who, pool, mut mine, seat, key } = traveller;
     let stream = stream.attach().ok()?;
     let local = shard.pools.by_index(pool)?.clone();
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let joined = shard.join(who.settles(waker));
     let cell = joined.cell.clone();
     let mut relay = Relay::new(shard, local, cell, stream, mine.startup.clone(), BytesMut::new());
-    relay.goes_on(mine);
+    mine.startup = relay.shard.profiles.shared(&mine.startup);
+    mine.profile = relay.shard.profiles.shared(&mine.profile);
+    relay.mine = mine;
     Some(Box::new(Admitted { relay, seat, joined, key }))
 }
 

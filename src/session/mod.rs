@@ -18,6 +18,7 @@ mod downward;
 mod end;
 mod entrance;
 mod exchange;
+mod flow;
 mod gather;
 mod going_on;
 mod greeting;

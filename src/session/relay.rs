@@ -17,7 +17,7 @@ use super::answers::AnswerScan;
 use super::around::spare;
 use super::end::{End, Step};
 use super::exchange::Exchange;
-use super::gather::{Flow, Gather};
+use super::flow::{Flow, Gather};
 use super::keeping::Keeping;
 use super::leaving::Leaving;
 use super::loss::Loss;

@@ -2,18 +2,16 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::task::Waker;
 
 use tokio::time::Instant;
 
 use super::crowd::Seat;
-use super::relay::Relay;
 use super::roll::{ClientCell, ClientState};
 use super::virtual_session::VirtualSession;
 use crate::cancel::Registration;
-use crate::net::{Detached, Stream};
-use crate::pool::{ClientId, LocalPool};
+use crate::net::Detached;
+use crate::pool::ClientId;
 
 /// A client of transaction mode that moves while it holds no upstream and nothing of it is under way.
 #[derive(Debug)]
@@ -67,19 +65,5 @@ impl Who {
             since,
             waker,
         }
-    }
-}
-
-impl Relay {
-    /// Takes a session apart that goes on elsewhere: the client's stream, and what it believes it has.
-    pub(super) fn depart(self) -> (Stream, Rc<LocalPool>, VirtualSession) {
-        (self.client, self.local, self.mine)
-    }
-
-    /// A session that comes from another thread goes on.
-    pub(super) fn goes_on(&mut self, mut mine: VirtualSession) {
-        mine.startup = self.shard.profiles.shared(&mine.startup);
-        mine.profile = self.shard.profiles.shared(&mine.profile);
-        self.mine = mine;
     }
 }
