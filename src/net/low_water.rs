@@ -15,7 +15,7 @@ sockopt_impl!(
     i32
 );
 
-/// Sets it, and wakes if that much is there. Only TCP heeds it; where it cannot be set each byte wakes.
+/// Sets it, and wakes if that much is there (Linux from 4.18 on). Only TCP heeds it; where it cannot be set each byte wakes.
 pub(super) fn set_low_water(socket: &impl AsFd, bytes: u32) {
     let _ = setsockopt(socket, LowWater, &i32::try_from(bytes).unwrap_or(i32::MAX));
 }

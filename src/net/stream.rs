@@ -177,7 +177,7 @@ impl Stream {
         }
     }
 
-    /// From now on who reads from a TCP socket is woken when so many bytes are there (with TLS, of what it makes of them), or at
+    /// From now on who reads from a TCP socket is woken when so many bytes are there (with TLS, encrypted ones), or at
     /// once if they are; at least one. The end wakes at any rate. Who asks for more than one must ask for one again, by
     /// a clock where it does not know that as much will come.
     pub fn wakes_at(&self, bytes: u32) {
